@@ -1,0 +1,93 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"net"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/kontor-cloud/kontor/fault"
+)
+
+// Fault gives an error of a database its kind: Conflict when something unique
+// would be there twice or something referenced would be missing, Unavailable
+// when the database is busy, full or away. All functions of this package
+// return errors that went through it.
+func Fault(err error) error {
+	if err == nil || fault.KindOf(err) != "" {
+		return err
+	}
+	if kind := kindOf(err); kind != "" {
+		return kind.Errorf("%w", err)
+	}
+	return err
+}
+
+func kindOf(err error) fault.Kind {
+	var lite *sqlite.Error
+	var pg *pgconn.PgError
+	var network net.Error
+	var connect *pgconn.ConnectError
+	switch {
+	case errors.As(err, &lite):
+		return sqliteKind(lite.Code())
+	case errors.As(err, &pg):
+		return postgresKind(pg.Code)
+	case errors.Is(err, sql.ErrNoRows):
+		return fault.Missing
+	case errors.Is(err, errBroken), errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone),
+		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
+		errors.As(err, &network), errors.As(err, &connect), pgconn.SafeToRetry(err):
+		return fault.Unavailable
+	}
+	return ""
+}
+
+func sqliteKind(code int) fault.Kind {
+	switch code {
+	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+		return fault.Conflict
+	}
+	switch code & 0xff {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT,
+		sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM:
+		return fault.Unavailable
+	}
+	return ""
+}
+
+func postgresKind(code string) fault.Kind {
+	switch code {
+	case "23505", "23503", "23P01": // unique, foreign key, exclusion
+		return fault.Conflict
+	case "22021", "22P05": // text that the database cannot hold: a zero byte
+		return fault.Invalid
+	case "55P03", "57014", "58030": // lock not available, query cancelled, disk
+		return fault.Unavailable
+	}
+	switch code[:min(2, len(code))] {
+	case "08", "40", "53", "57": // connection, rollback, resources, shutdown
+		return fault.Unavailable
+	}
+	return ""
+}
+
+// clash reports whether the same transaction may well succeed when run again,
+// and has surely not been committed.
+func clash(err error) bool {
+	var lite *sqlite.Error
+	var pg *pgconn.PgError
+	switch {
+	case errors.As(err, &lite):
+		code := lite.Code() & 0xff
+		return code == sqlite3.SQLITE_BUSY || code == sqlite3.SQLITE_LOCKED
+	case errors.As(err, &pg):
+		return pg.Code == "40001" || pg.Code == "40P01" || pg.Code == "55P03"
+	}
+	return errors.Is(err, errBroken) || errors.Is(err, driver.ErrBadConn) || pgconn.SafeToRetry(err)
+}

@@ -1,0 +1,58 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// The connections of one process to PostgreSQL.
+const (
+	maxConns = 24
+	idleTime = 5 * time.Minute
+)
+
+func openPostgres(ctx context.Context, url string, log *slog.Logger) (*DB, error) {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "kontor"
+	}
+	pool := stdlib.OpenDB(*config)
+	pool.SetMaxOpenConns(maxConns)
+	pool.SetMaxIdleConns(maxConns)
+	pool.SetConnMaxIdleTime(idleTime)
+	if err := pool.PingContext(ctx); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return &DB{log: log, postgres: true, pool: pool}, nil
+}
+
+// once runs fn in one transaction on PostgreSQL. The end of ctx stops waiting
+// for a connection and the statements of fn, but not the COMMIT: nobody would
+// know what became of it.
+func (d *DB) once(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
+	conn, err := d.pool.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	t, err := conn.BeginTx(context.WithoutCancel(ctx), &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if err != nil {
+		return err
+	}
+	defer t.Rollback() // does nothing after Commit
+	tx := &Tx{db: d, query: t.QueryContext, exec: t.ExecContext, many: t.ExecContext}
+	defer func() { tx.ended = true }()
+	if err := fn(ctx, tx); err != nil {
+		return err
+	}
+	return t.Commit()
+}

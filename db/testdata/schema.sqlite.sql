@@ -1,0 +1,130 @@
+CREATE TABLE account (
+	id         TEXT NOT NULL PRIMARY KEY,
+	display    TEXT NOT NULL,
+	operator   BOOLEAN NOT NULL,
+	disabled   BOOLEAN NOT NULL,
+	created_at BIGINT NOT NULL
+);
+CREATE TABLE agent (
+	serial      TEXT NOT NULL PRIMARY KEY,
+	region      TEXT NOT NULL REFERENCES region (name) ON DELETE CASCADE,
+	key_hash    BYTEA NOT NULL,
+	enrolled_at BIGINT NOT NULL,
+	not_after   BIGINT NOT NULL,
+	revoked_at  BIGINT NOT NULL
+);
+CREATE INDEX agent_region ON agent (region);
+CREATE TABLE authority (
+	id          TEXT NOT NULL PRIMARY KEY,
+	private     BYTEA NOT NULL,
+	certificate BYTEA NOT NULL,
+	created_at  BIGINT NOT NULL
+);
+CREATE TABLE enrolment (
+	id         TEXT NOT NULL PRIMARY KEY,
+	region     TEXT NOT NULL REFERENCES region (name) ON DELETE CASCADE,
+	hash       BYTEA NOT NULL,
+	created_at BIGINT NOT NULL,
+	expires_at BIGINT NOT NULL,
+	used_at    BIGINT NOT NULL,
+	used_key   BYTEA
+);
+CREATE TABLE exchange (
+	id         TEXT NOT NULL PRIMARY KEY,
+	created_at BIGINT NOT NULL,
+	one        BIGINT NOT NULL UNIQUE CHECK (one = 1)
+);
+CREATE TABLE feed (
+    region   TEXT PRIMARY KEY,
+    revision BIGINT NOT NULL
+);
+CREATE TABLE membership (
+	tenant  TEXT NOT NULL REFERENCES tenant (name) ON DELETE CASCADE,
+	account TEXT NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+	PRIMARY KEY (tenant, account)
+);
+CREATE INDEX membership_account ON membership (account);
+CREATE TABLE migration (
+		number BIGINT NOT NULL PRIMARY KEY,
+		name TEXT NOT NULL,
+		applied_at BIGINT NOT NULL,
+		digest TEXT NOT NULL);
+CREATE TABLE orphan (
+	region      TEXT NOT NULL REFERENCES region (name) ON DELETE CASCADE,
+	id          TEXT NOT NULL,
+	kind        TEXT NOT NULL,
+	name        TEXT NOT NULL,
+	native      TEXT NOT NULL,
+	first_seen  BIGINT NOT NULL,
+	last_seen   BIGINT NOT NULL,
+	approved_at BIGINT NOT NULL,
+	PRIMARY KEY (region, id)
+);
+CREATE TABLE region (
+	name         TEXT NOT NULL PRIMARY KEY,
+	position     BIGINT NOT NULL UNIQUE,
+	kind         TEXT NOT NULL,
+	display      TEXT NOT NULL,
+	country      TEXT NOT NULL,
+	city         TEXT NOT NULL,
+	driver       TEXT NOT NULL,
+	labels       JSONB NOT NULL,
+	annotations  JSONB NOT NULL,
+	created_at   BIGINT NOT NULL,
+	inventory    JSONB NOT NULL,
+	inventory_at BIGINT NOT NULL
+);
+CREATE TABLE resource (
+    id              TEXT PRIMARY KEY,
+    region          TEXT NOT NULL,
+    urn             TEXT NOT NULL,
+    kind            TEXT NOT NULL,
+    tenant          TEXT NOT NULL,
+    workspace       TEXT NOT NULL,
+    labels          TEXT,
+    annotations     TEXT,
+    extensions      TEXT,
+    spec            TEXT NOT NULL,          -- as its author wrote it
+    wanted          TEXT NOT NULL,          -- with references resolved and choices made
+    sku             TEXT,                   -- the size, as the region described it at creation
+    power           TEXT NOT NULL,
+    restarts        BIGINT NOT NULL,
+    status          TEXT,                   -- the fields of the kind
+    state           TEXT NOT NULL,
+    conditions      TEXT NOT NULL,
+    observed        TEXT NOT NULL,
+    version         BIGINT NOT NULL,        -- grows with every change
+    generation      BIGINT NOT NULL,        -- grows with every change of what is wanted
+    revision        BIGINT NOT NULL,        -- of the feed, at the last change
+    wanted_revision BIGINT NOT NULL,        -- of the feed, at the last change of what is wanted; 0 if no agent cares
+    created_at      BIGINT NOT NULL,
+    modified_at     BIGINT NOT NULL,
+    deleted_at      BIGINT,                 -- when its deletion was accepted
+    gone_at         BIGINT                  -- when it was seen to be gone; the row is a tombstone
+);
+CREATE INDEX resource_feed ON resource (region, wanted_revision);
+CREATE UNIQUE INDEX resource_live ON resource (region, urn) WHERE gone_at IS NULL;
+CREATE INDEX resource_place ON resource (region, tenant, workspace, kind) WHERE gone_at IS NULL;
+CREATE INDEX resource_tombstone ON resource (region, urn, id) WHERE gone_at IS NOT NULL;
+CREATE TABLE signing_key (
+	id         TEXT NOT NULL PRIMARY KEY,
+	private    BYTEA NOT NULL,
+	created_at BIGINT NOT NULL
+);
+CREATE TABLE tenant (
+	name       TEXT NOT NULL PRIMARY KEY,
+	display    TEXT NOT NULL,
+	created_at BIGINT NOT NULL
+);
+CREATE TABLE token (
+	id         TEXT NOT NULL PRIMARY KEY,
+	account    TEXT NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+	name       TEXT NOT NULL,
+	hash       BYTEA NOT NULL,
+	tenants    JSONB NOT NULL,
+	created_at BIGINT NOT NULL,
+	expires_at BIGINT NOT NULL,
+	revoked_at BIGINT NOT NULL,
+	used_at    BIGINT NOT NULL
+);
+CREATE INDEX token_account ON token (account);
