@@ -34,13 +34,15 @@ func kindOf(err error) fault.Kind {
 	var network net.Error
 	var connect *pgconn.ConnectError
 	switch {
+	case errors.Is(err, errBroken):
+		return fault.Unavailable
 	case errors.As(err, &lite):
 		return sqliteKind(lite.Code())
 	case errors.As(err, &pg):
 		return postgresKind(pg.Code)
 	case errors.Is(err, sql.ErrNoRows):
 		return fault.Missing
-	case errors.Is(err, errBroken), errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone),
+	case errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
 		errors.As(err, &network), errors.As(err, &connect), pgconn.SafeToRetry(err):
 		return fault.Unavailable
@@ -83,11 +85,13 @@ func clash(err error) bool {
 	var lite *sqlite.Error
 	var pg *pgconn.PgError
 	switch {
+	case errors.Is(err, errBroken):
+		return true
 	case errors.As(err, &lite):
 		code := lite.Code() & 0xff
 		return code == sqlite3.SQLITE_BUSY || code == sqlite3.SQLITE_LOCKED
 	case errors.As(err, &pg):
 		return pg.Code == "40001" || pg.Code == "40P01" || pg.Code == "55P03"
 	}
-	return errors.Is(err, errBroken) || errors.Is(err, driver.ErrBadConn) || pgconn.SafeToRetry(err)
+	return errors.Is(err, driver.ErrBadConn) || pgconn.SafeToRetry(err)
 }
