@@ -5,7 +5,8 @@
 // BYTEA, TEXT, BIGINT; ON CONFLICT and RETURNING. SQLite takes the type names
 // as they are: JSONB and BYTEA have numeric affinity there, which changes
 // neither blobs nor the text of JSON objects and arrays. A bare number does not
-// belong in a JSON column.
+// belong in a JSON column. A TEXT column sorts by bytes on both, as migrate
+// makes it COLLATE "C" on PostgreSQL.
 //
 // A write that InTx acknowledges is durable. On SQLite, many writers share one
 // fsync (see writer).

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -125,6 +126,9 @@ func readMigrations(from fs.FS, postgres bool) ([]migration, error) {
 		if err != nil {
 			return nil, err
 		}
+		if postgres && !strings.HasSuffix(stem, mine) {
+			m.text = bytewise(m.text)
+		}
 		if n := len(all); n > 0 && all[n-1].number >= m.number {
 			return nil, fmt.Errorf("two migrations have the number %d", m.number)
 		}
@@ -146,3 +150,9 @@ func readMigration(from fs.FS, file, stem string) (migration, error) {
 	sum := sha256.Sum256(text)
 	return migration{number: n, name: name, text: string(text), digest: hex.EncodeToString(sum[:])}, nil
 }
+
+var textType = regexp.MustCompile(`\bTEXT\b`)
+
+// bytewise makes text on PostgreSQL sort by its bytes, as it does on SQLite.
+// The locale of a server must not decide what a range of names is.
+func bytewise(text string) string { return textType.ReplaceAllString(text, `TEXT COLLATE "C"`) }

@@ -52,6 +52,7 @@ const postgresSchema = `
 	SELECT replace(line, current_schema() || '.', '') FROM (
 		SELECT table_name AS t, 1 AS part, to_char(ordinal_position, '000') AS o,
 			table_name || '.' || column_name || ' ' || data_type ||
+			COALESCE(' COLLATE ' || collation_name, '') ||
 			CASE is_nullable WHEN 'NO' THEN ' NOT NULL' ELSE '' END ||
 			COALESCE(' DEFAULT ' || column_default, '') AS line
 		FROM information_schema.columns WHERE table_schema = current_schema()

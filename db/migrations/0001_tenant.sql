@@ -27,7 +27,7 @@ CREATE TABLE token (
 	account    TEXT NOT NULL REFERENCES account (id) ON DELETE CASCADE,
 	name       TEXT NOT NULL,
 	hash       BYTEA NOT NULL,
-	tenants    JSONB NOT NULL,
+	scope      JSONB NOT NULL,
 	created_at BIGINT NOT NULL,
 	expires_at BIGINT NOT NULL,
 	revoked_at BIGINT NOT NULL,

@@ -1,12 +1,12 @@
-account.id text NOT NULL
-account.display text NOT NULL
+account.id text COLLATE C NOT NULL
+account.display text COLLATE C NOT NULL
 account.operator boolean NOT NULL
 account.disabled boolean NOT NULL
 account.created_at bigint NOT NULL
 account account_pkey PRIMARY KEY (id)
 CREATE UNIQUE INDEX account_pkey ON account USING btree (id)
-agent.serial text NOT NULL
-agent.region text NOT NULL
+agent.serial text COLLATE C NOT NULL
+agent.region text COLLATE C NOT NULL
 agent.key_hash bytea NOT NULL
 agent.enrolled_at bigint NOT NULL
 agent.not_after bigint NOT NULL
@@ -15,14 +15,14 @@ agent agent_pkey PRIMARY KEY (serial)
 agent agent_region_fkey FOREIGN KEY (region) REFERENCES region(name) ON DELETE CASCADE
 CREATE UNIQUE INDEX agent_pkey ON agent USING btree (serial)
 CREATE INDEX agent_region ON agent USING btree (region)
-authority.id text NOT NULL
+authority.id text COLLATE C NOT NULL
 authority.private bytea NOT NULL
 authority.certificate bytea NOT NULL
 authority.created_at bigint NOT NULL
 authority authority_pkey PRIMARY KEY (id)
 CREATE UNIQUE INDEX authority_pkey ON authority USING btree (id)
-enrolment.id text NOT NULL
-enrolment.region text NOT NULL
+enrolment.id text COLLATE C NOT NULL
+enrolment.region text COLLATE C NOT NULL
 enrolment.hash bytea NOT NULL
 enrolment.created_at bigint NOT NULL
 enrolment.expires_at bigint NOT NULL
@@ -31,7 +31,7 @@ enrolment.used_key bytea
 enrolment enrolment_pkey PRIMARY KEY (id)
 enrolment enrolment_region_fkey FOREIGN KEY (region) REFERENCES region(name) ON DELETE CASCADE
 CREATE UNIQUE INDEX enrolment_pkey ON enrolment USING btree (id)
-exchange.id text NOT NULL
+exchange.id text COLLATE C NOT NULL
 exchange.created_at bigint NOT NULL
 exchange.one bigint NOT NULL
 exchange exchange_one_check CHECK ((one = 1))
@@ -43,8 +43,8 @@ feed.region text NOT NULL
 feed.revision bigint NOT NULL
 feed feed_pkey PRIMARY KEY (region)
 CREATE UNIQUE INDEX feed_pkey ON feed USING btree (region)
-membership.tenant text NOT NULL
-membership.account text NOT NULL
+membership.tenant text COLLATE C NOT NULL
+membership.account text COLLATE C NOT NULL
 membership membership_account_fkey FOREIGN KEY (account) REFERENCES account(id) ON DELETE CASCADE
 membership membership_pkey PRIMARY KEY (tenant, account)
 membership membership_tenant_fkey FOREIGN KEY (tenant) REFERENCES tenant(name) ON DELETE CASCADE
@@ -56,24 +56,24 @@ migration.applied_at bigint NOT NULL
 migration.digest text NOT NULL
 migration migration_pkey PRIMARY KEY (number)
 CREATE UNIQUE INDEX migration_pkey ON migration USING btree (number)
-orphan.region text NOT NULL
-orphan.id text NOT NULL
-orphan.kind text NOT NULL
-orphan.name text NOT NULL
-orphan.native text NOT NULL
+orphan.region text COLLATE C NOT NULL
+orphan.id text COLLATE C NOT NULL
+orphan.kind text COLLATE C NOT NULL
+orphan.name text COLLATE C NOT NULL
+orphan.native text COLLATE C NOT NULL
 orphan.first_seen bigint NOT NULL
 orphan.last_seen bigint NOT NULL
 orphan.approved_at bigint NOT NULL
 orphan orphan_pkey PRIMARY KEY (region, id)
 orphan orphan_region_fkey FOREIGN KEY (region) REFERENCES region(name) ON DELETE CASCADE
 CREATE UNIQUE INDEX orphan_pkey ON orphan USING btree (region, id)
-region.name text NOT NULL
+region.name text COLLATE C NOT NULL
 region.position bigint NOT NULL
-region.kind text NOT NULL
-region.display text NOT NULL
-region.country text NOT NULL
-region.city text NOT NULL
-region.driver text NOT NULL
+region.kind text COLLATE C NOT NULL
+region.display text COLLATE C NOT NULL
+region.country text COLLATE C NOT NULL
+region.city text COLLATE C NOT NULL
+region.driver text COLLATE C NOT NULL
 region.labels jsonb NOT NULL
 region.annotations jsonb NOT NULL
 region.created_at bigint NOT NULL
@@ -85,7 +85,7 @@ CREATE UNIQUE INDEX region_pkey ON region USING btree (name)
 CREATE UNIQUE INDEX region_position_key ON region USING btree ("position")
 resource.id text NOT NULL
 resource.region text NOT NULL
-resource.urn text NOT NULL
+resource.urn text COLLATE C NOT NULL
 resource.kind text NOT NULL
 resource.tenant text NOT NULL
 resource.workspace text NOT NULL
@@ -115,21 +115,21 @@ CREATE UNIQUE INDEX resource_live ON resource USING btree (region, urn) WHERE (g
 CREATE UNIQUE INDEX resource_pkey ON resource USING btree (id)
 CREATE INDEX resource_place ON resource USING btree (region, tenant, workspace, kind) WHERE (gone_at IS NULL)
 CREATE INDEX resource_tombstone ON resource USING btree (region, urn, id) WHERE (gone_at IS NOT NULL)
-signing_key.id text NOT NULL
+signing_key.id text COLLATE C NOT NULL
 signing_key.private bytea NOT NULL
 signing_key.created_at bigint NOT NULL
 signing_key signing_key_pkey PRIMARY KEY (id)
 CREATE UNIQUE INDEX signing_key_pkey ON signing_key USING btree (id)
-tenant.name text NOT NULL
-tenant.display text NOT NULL
+tenant.name text COLLATE C NOT NULL
+tenant.display text COLLATE C NOT NULL
 tenant.created_at bigint NOT NULL
 tenant tenant_pkey PRIMARY KEY (name)
 CREATE UNIQUE INDEX tenant_pkey ON tenant USING btree (name)
-token.id text NOT NULL
-token.account text NOT NULL
-token.name text NOT NULL
+token.id text COLLATE C NOT NULL
+token.account text COLLATE C NOT NULL
+token.name text COLLATE C NOT NULL
 token.hash bytea NOT NULL
-token.tenants jsonb NOT NULL
+token.scope jsonb NOT NULL
 token.created_at bigint NOT NULL
 token.expires_at bigint NOT NULL
 token.revoked_at bigint NOT NULL
