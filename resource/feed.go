@@ -1,0 +1,239 @@
+package resource
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/wire"
+)
+
+// A watch wakes those who wait for a region's next revision. It is a hint:
+// what counts is in the database.
+type watch struct {
+	mu     sync.Mutex
+	region map[string]*pulse
+}
+
+type pulse struct {
+	revision int64
+	changed  chan struct{} // closed at the next change
+}
+
+func newWatch() *watch { return &watch{region: map[string]*pulse{}} }
+
+func (w *watch) of(region string) *pulse {
+	p := w.region[region]
+	if p == nil {
+		p = &pulse{changed: make(chan struct{})}
+		w.region[region] = p
+	}
+	return p
+}
+
+func (w *watch) wake(region string, revision int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.of(region)
+	if revision > p.revision {
+		p.revision = revision
+	}
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// learn notes a revision that was read from the database.
+func (w *watch) learn(region string, revision int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p := w.of(region); revision > p.revision {
+		p.revision = revision
+	}
+}
+
+func (w *watch) after(region string) (int64, <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.of(region)
+	return p.revision, p.changed
+}
+
+// Changed returns the newest revision of a region that this process knows of,
+// and a channel that closes at the next.
+func (s *Store) Changed(region string) (int64, <-chan struct{}) { return s.watch.after(region) }
+
+// Follow returns what is wanted in a region and has changed after a revision,
+// in the order of the revisions, and whether there is more. After 0 it gives
+// everything that may exist; later also what is gone.
+//
+// It never skips: a revision is taken under the lock of the region's feed row,
+// which is held until commit, so one that is visible has none before it that
+// is not.
+func (s *Store) Follow(ctx context.Context, region string, since int64, limit int) ([]wire.Resource, bool, error) {
+	live := ""
+	if since == 0 {
+		live = "AND gone_at IS NULL"
+	}
+	all, err := db.All(ctx, s.db, scan, `SELECT `+columns+` FROM resource
+		WHERE region = $1 AND wanted_revision > $2 `+live+` ORDER BY wanted_revision, id LIMIT $3`, region, since, limit+1)
+	if err != nil {
+		return nil, false, err
+	}
+	out := make([]wire.Resource, 0, min(len(all), limit))
+	for _, r := range all {
+		out = append(out, r.Wanted())
+	}
+	return trim(out, limit)
+}
+
+// trim cuts to a limit, but never between things of one revision: the reader
+// goes on after it.
+func trim(out []wire.Resource, limit int) ([]wire.Resource, bool, error) {
+	if len(out) <= limit {
+		return out, false, nil
+	}
+	cut := limit
+	for cut > 0 && out[cut-1].Revision == out[cut].Revision {
+		cut--
+	}
+	if cut == 0 {
+		return out[:limit], true, nil
+	}
+	return out[:cut], true, nil
+}
+
+// Observe applies what an agent says about resources of its region, in one
+// transaction. It returns the ids that are not live resources there.
+func (s *Store) Observe(ctx context.Context, region string, batch []wire.Observation) (strangers []string, err error) {
+	if len(batch) == 0 {
+		return nil, nil
+	}
+	var woken int64
+	err = s.db.InTx(ctx, func(ctx context.Context, tx *db.Tx) error {
+		strangers, woken = nil, 0
+		revision, err := next(ctx, tx, region)
+		if err != nil {
+			return err
+		}
+		now := time.Now().UTC().Truncate(time.Microsecond)
+		by, err := observed(ctx, tx, region, batch)
+		if err != nil {
+			return err
+		}
+		var changed []*Resource
+		for _, o := range batch {
+			r := by[o.ID]
+			if r == nil {
+				strangers = append(strangers, o.ID)
+			} else if r.observe(o, now) {
+				changed = append(changed, r)
+			}
+		}
+		woken, err = settleAll(ctx, tx, region, changed, revision, now)
+		return err
+	})
+	if err == nil && woken > 0 {
+		s.watch.wake(region, woken)
+	}
+	return strangers, err
+}
+
+func observed(ctx context.Context, tx *db.Tx, region string, batch []wire.Observation) (map[string]*Resource, error) {
+	n := 8
+	for n < len(batch) {
+		n *= 2
+	}
+	args := make([]any, 1, n+1)
+	args[0] = region
+	for i := range n {
+		args = append(args, batch[min(i, len(batch)-1)].ID)
+	}
+	all, err := db.All(ctx, tx, scan, `SELECT `+columns+` FROM resource
+		WHERE region = $1 AND id IN (`+db.In(2, n)+`) AND gone_at IS NULL`, args...)
+	by := make(map[string]*Resource, len(all))
+	for _, r := range all {
+		by[r.ID] = r
+	}
+	return by, err
+}
+
+// settleAll writes what observations changed. A workspace that waits for the
+// last of its things to go, goes with it.
+func settleAll(ctx context.Context, tx *db.Tx, region string, changed []*Resource, revision int64, now time.Time) (woken int64, err error) {
+	gone := false
+	for _, r := range dedupe(changed) {
+		version := r.Version
+		r.touch(revision, now)
+		if !r.GoneAt.IsZero() {
+			gone = true
+			r.wantedRevision, woken = revision, revision
+		}
+		if err := updateObserved(ctx, tx, r, version); err != nil {
+			return 0, err
+		}
+	}
+	if !gone {
+		return woken, nil
+	}
+	_, err = db.Exec(ctx, tx, `UPDATE resource SET gone_at = $1, modified_at = $1, version = version + 1, revision = $2
+		WHERE region = $3 AND kind = 'workspace' AND deleted_at IS NOT NULL AND gone_at IS NULL AND NOT EXISTS (
+			SELECT 1 FROM resource c WHERE c.region = resource.region AND c.tenant = resource.tenant
+			AND resource.urn = 'seca.workspace/v1/tenants/' || c.tenant || '/workspaces/' || c.workspace AND c.gone_at IS NULL)`,
+		db.Micros(now), revision, region)
+	return woken, err
+}
+
+func dedupe(rs []*Resource) []*Resource {
+	seen := make(map[string]bool, len(rs))
+	out := rs[:0]
+	for _, r := range rs {
+		if !seen[r.ID] {
+			seen[r.ID] = true
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// updateObserved writes the columns that an observation can change.
+func updateObserved(ctx context.Context, tx *db.Tx, r *Resource, version int64) error {
+	n, err := db.Exec(ctx, tx, `UPDATE resource SET status = $1, state = $2, conditions = $3, observed = $4,
+		version = $5, revision = $6, wanted_revision = $7, modified_at = $8, gone_at = $9 WHERE id = $10 AND version = $11`,
+		text(r.Status), string(r.State), text(r.Conditions), text(r.Observed), r.Version, r.Revision, r.wantedRevision,
+		db.Micros(r.ModifiedAt), moment(r.GoneAt), r.ID, version)
+	if err == nil && n == 0 {
+		return stale(r)
+	}
+	return err
+}
+
+// Head returns the newest revision of a region. A region in which nothing was
+// ever written gets its first.
+func (s *Store) Head(ctx context.Context, region string) (int64, error) {
+	head, err := db.One(ctx, s.db, db.Scan[int64], `SELECT revision FROM feed WHERE region = $1`, region)
+	if fault.KindOf(err) == fault.Missing {
+		err = s.db.InTx(ctx, func(ctx context.Context, tx *db.Tx) error {
+			head, err = next(ctx, tx, region)
+			return err
+		})
+	}
+	if err == nil {
+		s.watch.learn(region, head)
+	}
+	return head, err
+}
+
+// Tombstones returns those of the ids that are known to be gone from a region.
+func (s *Store) Tombstones(ctx context.Context, region string, ids []string) ([]string, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	args := []any{region}
+	for _, id := range ids {
+		args = append(args, id)
+	}
+	return db.All(ctx, s.db, db.Scan[string], `SELECT id FROM resource
+		WHERE region = $1 AND id IN (`+db.In(2, len(ids))+`) AND gone_at IS NOT NULL`, args...)
+}

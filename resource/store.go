@@ -1,0 +1,291 @@
+package resource
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/seca"
+	"github.com/kontor-cloud/kontor/urn"
+)
+
+// A Store keeps resources. All its queries name a region and, through the URN
+// or as a column, a tenant: what a caller may see is decided before.
+type Store struct {
+	db    *db.DB
+	watch *watch
+}
+
+// NewStore keeps resources in d.
+func NewStore(d *db.DB) *Store { return &Store{db: d, watch: newWatch()} }
+
+// columns in the order of scan and of values.
+const columns = `id, region, urn, kind, labels, annotations, extensions, spec, wanted, sku,
+	power, restarts, status, state, conditions, observed, version, generation, revision,
+	wanted_revision, created_at, modified_at, deleted_at, gone_at`
+
+func scan(scan func(...any) error) (*Resource, error) {
+	var (
+		r                                         Resource
+		name, kind                                string
+		labels, annotations, extensions           sql.NullString
+		spec, wanted, conditions, observed, power string
+		sku, status                               sql.NullString
+		created, modified                         int64
+		deleted, gone                             sql.NullInt64
+	)
+	err := scan(&r.ID, &r.Region, &name, &kind, &labels, &annotations, &extensions, &spec, &wanted, &sku,
+		&power, &r.Restarts, &status, &r.State, &conditions, &observed, &r.Version, &r.Generation, &r.Revision,
+		&r.wantedRevision, &created, &modified, &deleted, &gone)
+	if err != nil {
+		return nil, err
+	}
+	var ok bool
+	if r.Kind, ok = KindNamed(kind); !ok {
+		return nil, fmt.Errorf("resource %s has the unknown kind %q", r.ID, kind)
+	}
+	if r.URN, err = urn.Parse(name); err != nil {
+		return nil, fmt.Errorf("resource %s: %w", r.ID, err)
+	}
+	r.Spec, r.wanted, r.Power = json.RawMessage(spec), json.RawMessage(wanted), seca.Power(power)
+	r.sku, r.Status = raw(sku), raw(status)
+	r.CreatedAt, r.ModifiedAt = db.Time(created), db.Time(modified)
+	r.DeletedAt, r.GoneAt = db.Time(deleted.Int64), db.Time(gone.Int64)
+	for _, f := range []struct {
+		text sql.NullString
+		to   any
+	}{
+		{labels, &r.Labels}, {annotations, &r.Annotations}, {extensions, &r.Extensions},
+		{sql.NullString{String: conditions, Valid: true}, &r.Conditions}, {sql.NullString{String: observed, Valid: true}, &r.Observed},
+	} {
+		if f.text.Valid {
+			if err := json.Unmarshal([]byte(f.text.String), f.to); err != nil {
+				return nil, fmt.Errorf("read resource %s: %w", r.ID, err)
+			}
+		}
+	}
+	return &r, nil
+}
+
+func raw(s sql.NullString) json.RawMessage {
+	if !s.Valid {
+		return nil
+	}
+	return json.RawMessage(s.String)
+}
+
+// text makes a value for a JSON column; nothing is NULL.
+func text(v any) any {
+	switch v := v.(type) {
+	case json.RawMessage:
+		if len(v) == 0 {
+			return nil
+		}
+		return string(v)
+	case map[string]string:
+		if v == nil {
+			return nil
+		}
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // only our own types come here
+	}
+	return string(b)
+}
+
+func moment(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return db.Micros(t)
+}
+
+// values are the columns that may change.
+func (r *Resource) values() []any {
+	return []any{
+		text(r.Labels), text(r.Annotations), text(r.Extensions), text(r.Spec), text(r.wanted), text(r.sku),
+		string(r.Power), r.Restarts, text(r.Status), string(r.State), text(r.Conditions), text(r.Observed),
+		r.Version, r.Generation, r.Revision, r.wantedRevision, db.Micros(r.CreatedAt), db.Micros(r.ModifiedAt),
+		moment(r.DeletedAt), moment(r.GoneAt),
+	}
+}
+
+func insert(ctx context.Context, tx *db.Tx, r *Resource) error {
+	args := append([]any{r.ID, r.Region, r.URN.String(), r.Kind.Name}, r.values()...)
+	args = append(args, r.URN.Tenant, r.URN.Workspace)
+	_, err := db.Exec(ctx, tx, `INSERT INTO resource (`+columns+`, tenant, workspace)
+		VALUES (`+db.In(1, len(args))+`)`, args...)
+	return err
+}
+
+// update writes r back if nobody else has since it was read.
+func update(ctx context.Context, tx *db.Tx, r *Resource, version int64) error {
+	args := append(r.values(), r.ID, version)
+	n, err := db.Exec(ctx, tx, `UPDATE resource SET
+		labels = $1, annotations = $2, extensions = $3, spec = $4, wanted = $5, sku = $6, power = $7, restarts = $8,
+		status = $9, state = $10, conditions = $11, observed = $12, version = $13, generation = $14, revision = $15,
+		wanted_revision = $16, created_at = $17, modified_at = $18, deleted_at = $19, gone_at = $20
+		WHERE id = $21 AND version = $22`, args...)
+	if err == nil && n == 0 {
+		return stale(r)
+	}
+	return err
+}
+
+// touch gives r its next version. At most one change per millisecond and
+// resource is promised by SECA.
+func (r *Resource) touch(revision int64, now time.Time) {
+	if next := r.ModifiedAt.Add(time.Millisecond); now.Before(next) {
+		now = next
+	}
+	r.Version++
+	r.Revision = revision
+	r.ModifiedAt = now
+}
+
+// want marks a change that the agent must hear of.
+func (r *Resource) want(revision int64) {
+	r.Generation++
+	if r.Kind.Kept {
+		r.wantedRevision = revision
+	}
+}
+
+// Get returns the live resource with this name.
+func (s *Store) Get(ctx context.Context, region string, u urn.URN) (*Resource, error) {
+	r, err := db.One(ctx, s.db, scan, `SELECT `+columns+` FROM resource
+		WHERE region = $1 AND urn = $2 AND gone_at IS NULL`, region, u.String())
+	if fault.KindOf(err) == fault.Missing {
+		return nil, missing(u)
+	}
+	return r, err
+}
+
+func missing(u urn.URN) error {
+	return fault.Missing.Errorf("no %s named %q", u.Collection, u.Name)
+}
+
+// load reads live resources by name, in one query.
+func load(ctx context.Context, tx *db.Tx, region string, names []string) (map[string]*Resource, error) {
+	n := 4
+	for n < len(names) {
+		n *= 2
+	}
+	args := make([]any, 1, n+1)
+	args[0] = region
+	for i := range n {
+		args = append(args, names[min(i, len(names)-1)])
+	}
+	all, err := db.All(ctx, tx, scan, `SELECT `+columns+` FROM resource
+		WHERE region = $1 AND urn IN (`+db.In(2, n)+`) AND gone_at IS NULL`, args...)
+	if err != nil {
+		return nil, err
+	}
+	by := make(map[string]*Resource, len(all))
+	for _, r := range all {
+		by[r.URN.String()] = r
+	}
+	return by, nil
+}
+
+// Deleted says which resources a list is about.
+type Deleted int
+
+// The three lists of SECA.
+const (
+	Live        Deleted = iota
+	WithDeleted         // live and deleted
+	OnlyDeleted
+)
+
+// A Page is a request for a part of a list. After is where the last one ended.
+type Page struct {
+	Size    int
+	After   string // "urn id" of the last item seen, or ""
+	Deleted Deleted
+	Match   func(labels map[string]string) bool // nil matches all
+}
+
+// List returns the resources of a collection in the order of their names, and
+// where the next page starts, "" after the last. The name in u is ignored.
+func (s *Store) List(ctx context.Context, region string, u urn.URN, page Page) ([]*Resource, string, error) {
+	from, to := prefix(u)
+	id := ""
+	if page.After != "" {
+		// A token from elsewhere must not widen the range: it comes from the client.
+		if !strings.HasPrefix(page.After, from) {
+			return nil, "", fault.Malformed.Errorf("the skip token is of another list; start again without it")
+		}
+		from, id, _ = strings.Cut(page.After, " ")
+	}
+	var out []*Resource
+	for {
+		batch, err := s.batch(ctx, region, from, id, to, page.Size+1, page.Deleted)
+		if err != nil {
+			return nil, "", err
+		}
+		for _, r := range batch {
+			if page.Match == nil || page.Match(r.Labels) {
+				if len(out) == page.Size {
+					last := out[len(out)-1]
+					return out, last.URN.String() + " " + last.ID, nil
+				}
+				out = append(out, r)
+			}
+			from, id = r.URN.String(), r.ID
+		}
+		if len(batch) <= page.Size {
+			return out, "", nil
+		}
+	}
+}
+
+func (s *Store) batch(ctx context.Context, region, from, id, to string, n int, deleted Deleted) ([]*Resource, error) {
+	if deleted == Live { // one name, one live resource
+		return db.All(ctx, s.db, scan, `SELECT `+columns+` FROM resource
+			WHERE region = $1 AND urn > $2 AND urn < $3 AND gone_at IS NULL ORDER BY urn LIMIT $4`, region, from, to, n)
+	}
+	gone := ""
+	if deleted == OnlyDeleted {
+		gone = "gone_at IS NOT NULL AND"
+	}
+	return db.All(ctx, s.db, scan, `SELECT `+columns+` FROM resource
+		WHERE `+gone+` region = $1 AND (urn, id) > ($2, $3) AND urn < $4 ORDER BY urn, id LIMIT $5`, region, from, id, to, n)
+}
+
+// Count returns how many live resources a workspace holds.
+func (s *Store) Count(ctx context.Context, region, tenant, workspace string) (int, error) {
+	return db.One(ctx, s.db, db.Scan[int], `SELECT count(*) FROM resource
+		WHERE region = $1 AND tenant = $2 AND workspace = $3 AND gone_at IS NULL`, region, tenant, workspace)
+}
+
+func stale(r *Resource) error { return fault.Stale.Errorf("%s has changed meanwhile", r.URN) }
+
+// Empty is a Conflict while a region holds anything.
+func (s *Store) Empty(ctx context.Context, q db.Querier, region string) error {
+	n, err := db.One(ctx, q, db.Scan[int], `SELECT count(*) FROM resource WHERE region = $1 AND gone_at IS NULL`, region)
+	if err == nil && n > 0 {
+		err = fault.Conflict.Errorf("region %s still holds %d resources; delete or move them first", region, n)
+	}
+	return err
+}
+
+// Forget removes the roles and assignments of a tenant that owns nothing else.
+// While it does, it is a Conflict.
+func (s *Store) Forget(ctx context.Context, tx *db.Tx, tenant string) error {
+	n, err := db.One(ctx, tx, db.Scan[int], `SELECT count(*) FROM resource WHERE tenant = $1 AND region <> '' AND gone_at IS NULL`, tenant)
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		return fault.Conflict.Errorf("tenant %s still owns %d resources; delete them first", tenant, n)
+	}
+	_, err = db.Exec(ctx, tx, `DELETE FROM resource WHERE tenant = $1 AND region = ''`, tenant)
+	return err
+}

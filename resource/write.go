@@ -1,0 +1,425 @@
+package resource
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/seca"
+	"github.com/kontor-cloud/kontor/urn"
+)
+
+// An Input is what an author writes.
+type Input struct {
+	Labels      map[string]string
+	Annotations map[string]string
+	Extensions  map[string]string
+	Spec        json.RawMessage
+}
+
+// A draft is an input on its way into the store.
+type draft struct {
+	kind   *Kind
+	urn    urn.URN
+	env    Env
+	in     Input
+	spec   spec            // as its author wrote it, with defaults
+	stored json.RawMessage // spec, encoded
+	links  []link
+	names  []urn.URN // what the links name, in their order; zero for none
+	sku    json.RawMessage
+}
+
+// Put creates or replaces the resource named u. It returns what is now wanted
+// and whether it is new. ifVersion, unless nil, is the version that the author
+// has seen. The answer to an update still shows the state before it: clients
+// take "active" for accepted, and find "updating" when they look again.
+func (s *Store) Put(ctx context.Context, k *Kind, u urn.URN, in Input, ifVersion *int64, env Env) (r *Resource, created bool, err error) {
+	d, err := prepare(k, u, in, env)
+	if err != nil {
+		return nil, false, err
+	}
+	err = s.write(ctx, env.Region, k, func(ctx context.Context, tx *db.Tx, revision int64, now time.Time) error {
+		r, created, err = d.put(ctx, tx, revision, ifVersion, now)
+		return err
+	})
+	return r, created, err
+}
+
+// write runs fn with the next revision of the region, and wakes who follows.
+func (s *Store) write(ctx context.Context, region string, k *Kind, fn func(context.Context, *db.Tx, int64, time.Time) error) error {
+	region = regionOf(region, k)
+	var revision int64
+	err := s.db.InTx(ctx, func(ctx context.Context, tx *db.Tx) error {
+		var err error
+		if revision, err = next(ctx, tx, region); err != nil {
+			return err
+		}
+		return fn(ctx, tx, revision, time.Now().UTC().Truncate(time.Microsecond))
+	})
+	if err == nil {
+		s.watch.wake(region, revision)
+	}
+	return err
+}
+
+func regionOf(region string, k *Kind) string {
+	if k != nil && k.Global {
+		return ""
+	}
+	return region
+}
+
+// next takes the lock under which the region's revisions commit in order.
+func next(ctx context.Context, tx *db.Tx, region string) (int64, error) {
+	return db.One(ctx, tx, db.Scan[int64], `INSERT INTO feed (region, revision) VALUES ($1, 1)
+		ON CONFLICT (region) DO UPDATE SET revision = feed.revision + 1 RETURNING revision`, region)
+}
+
+// prepare applies every rule that needs no look at other resources.
+func prepare(k *Kind, u urn.URN, in Input, env Env) (*draft, error) {
+	if err := k.admits(u, env); err != nil {
+		return nil, err
+	}
+	sp, err := k.decode(in.Spec)
+	if err != nil {
+		return nil, err
+	}
+	var l fault.List
+	sp.fill(env)
+	sp.check(env, &l)
+	checkMaps(in.Labels, in.Annotations, in.Extensions, &l)
+	d := &draft{kind: k, urn: u, env: env, in: in, spec: sp, links: sp.links()}
+	d.resolve(&l)
+	if err := l.Err(); err != nil {
+		return nil, err
+	}
+	d.stored, err = json.Marshal(sp)
+	return d, err
+}
+
+// admits checks the name, and that the region's platform has such things.
+func (k *Kind) admits(u urn.URN, env Env) error {
+	if err := CheckName(u.Name, k.longestName()); err != nil {
+		return fault.Parameter(err, "name")
+	}
+	if k.Global && strings.HasPrefix(u.Name, "seca.") {
+		return fault.Invalid.Errorf("names starting with seca. belong to the exchange")
+	}
+	if k.Kept && !slices.Contains(env.Kinds, k.Name) {
+		return fault.Unsupported.Errorf("region %s has no %s", env.Region, k.Collection)
+	}
+	return nil
+}
+
+// longestName is 64 where the name is also an identifier in references.
+func (k *Kind) longestName() int {
+	if k.Collection == "workspaces" || k.Collection == "networks" {
+		return 64
+	}
+	return 128
+}
+
+// resolve finds what the links name, and checks those that need no database.
+func (d *draft) resolve(l *fault.List) {
+	base := d.kind.Base(d.urn)
+	d.names = make([]urn.URN, len(d.links))
+	for i, k := range d.links {
+		switch {
+		case k.empty && k.ref.Resource == "":
+			continue
+		case k.address && isAddress(k.ref):
+			continue
+		case k.ref.Resource == "":
+			l.Add(k.at+"/resource", "must name something")
+			continue
+		}
+		u, err := resolve(k, base, d.env.Region)
+		if err != nil {
+			l.Add(k.at, "%s", err)
+			continue
+		}
+		if u.Collection == "skus" {
+			d.checkSKU(k, u, l)
+			continue
+		}
+		d.names[i] = u
+		d.checkShared(k, i, u, l)
+	}
+}
+
+// checkShared refuses references into other tenants, but for what is shared.
+func (d *draft) checkShared(k link, i int, u urn.URN, l *fault.List) {
+	if u.Tenant == d.urn.Tenant {
+		return
+	}
+	if u.Tenant == PublicTenant && u.Collection == "images" && d.env.offers(u.Name) {
+		return
+	}
+	l.Add(k.at, "%q does not exist", k.ref.Resource)
+}
+
+// PublicTenant is the alias under which a region's images on offer are read.
+const PublicTenant = "public"
+
+func (e Env) offers(image string) bool {
+	if e.Inventory != nil {
+		for _, i := range e.Inventory.Images {
+			if i.Name == image {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (d *draft) checkSKU(k link, u urn.URN, l *fault.List) {
+	if d.env.Inventory == nil {
+		return
+	}
+	var names []string
+	switch k.in {
+	case "seca.compute":
+		for _, s := range d.env.Inventory.InstanceSKUs {
+			if names = append(names, s.Name); s.Name == u.Name {
+				d.sku, _ = json.Marshal(s)
+			}
+		}
+	case "seca.storage":
+		for _, s := range d.env.Inventory.StorageSKUs {
+			names = append(names, s.Name)
+		}
+	case "seca.network":
+		for _, s := range d.env.Inventory.NetworkSKUs {
+			names = append(names, s.Name)
+		}
+	}
+	if !slices.Contains(names, u.Name) || u.Provider != k.in+"/v1" {
+		l.Add(k.at, "%q is not a sku of region %s; it has %s", k.ref.Resource, d.env.Region, strings.Join(names, ", "))
+	}
+}
+
+// put is the part of Put within the transaction: one read, one write.
+func (d *draft) put(ctx context.Context, tx *db.Tx, revision int64, ifVersion *int64, now time.Time) (*Resource, bool, error) {
+	self := d.urn.String()
+	names := append([]string{self}, d.containers()...)
+	for _, u := range d.names {
+		if !u.IsZero() && u.Tenant == d.urn.Tenant {
+			names = append(names, u.String())
+		}
+	}
+	region := regionOf(d.env.Region, d.kind)
+	related, err := load(ctx, tx, region, names)
+	if err != nil {
+		return nil, false, err
+	}
+	old := related[self]
+	if err := d.checkPresence(old, ifVersion, related); err != nil {
+		return nil, false, err
+	}
+	if err := d.shorten(ctx, tx, related); err != nil {
+		return nil, false, err
+	}
+	var l fault.List
+	d.checkLinks(old == nil, related, &l)
+	d.spec.relate(d.urn, related, &l)
+	if old != nil {
+		was, err := d.kind.decode(old.Spec)
+		if err != nil {
+			return nil, false, err
+		}
+		d.spec.keep(was, &l)
+	}
+	if err := l.Err(); err != nil {
+		return nil, false, err
+	}
+	if old == nil {
+		r, err := d.create(ctx, tx, region, revision, now)
+		return r, true, err
+	}
+	r, err := d.replace(ctx, tx, old, revision, now)
+	return r, false, err
+}
+
+// containers names the workspace and network that u is in.
+func (d *draft) containers() []string {
+	var names []string
+	if d.urn.Workspace != "" {
+		names = append(names, workspaceOf(d.urn).String())
+	}
+	if d.urn.Network != "" {
+		names = append(names, networkOf(d.urn).String())
+	}
+	return names
+}
+
+func workspaceOf(u urn.URN) urn.URN {
+	return urn.URN{Provider: "seca.workspace/v1", Tenant: u.Tenant, Collection: "workspaces", Name: u.Workspace}
+}
+
+func (d *draft) checkPresence(old *Resource, ifVersion *int64, related map[string]*Resource) error {
+	for i, name := range d.containers() {
+		parameter := []string{"workspace", "network"}[i]
+		c := related[name]
+		if c == nil {
+			return fault.Parameter(fault.Missing.Errorf("%s %q does not exist; create it first", parameter, name[strings.LastIndex(name, "/")+1:]), parameter)
+		}
+		if c.Leaving() {
+			return fault.Parameter(fault.Conflict.Errorf("%s %q is being deleted", parameter, c.URN.Name), parameter)
+		}
+	}
+	switch {
+	case ifVersion != nil && old == nil:
+		return fault.Stale.Errorf("%s does not exist, so it has no version %d", d.urn.Resource(), *ifVersion)
+	case old == nil:
+		return nil
+	case ifVersion != nil && *ifVersion != old.Version:
+		return fault.Stale.Errorf("%s is at version %d, not %d; read it again", d.urn.Resource(), old.Version, *ifVersion)
+	case old.Leaving():
+		return fault.Conflict.Errorf("%s is being deleted; wait until it is gone", d.urn.Resource())
+	}
+	return nil
+}
+
+// shorten finds subnets that are named without their network, where one of
+// that name is all that the workspace has.
+func (d *draft) shorten(ctx context.Context, tx *db.Tx, related map[string]*Resource) error {
+	for i, u := range d.names {
+		if u.Collection != "subnets" || u.Network != "" {
+			continue
+		}
+		all, err := db.All(ctx, tx, scan, `SELECT `+columns+` FROM resource
+			WHERE region = $1 AND tenant = $2 AND workspace = $3 AND kind = 'subnet' AND gone_at IS NULL`,
+			d.env.Region, u.Tenant, u.Workspace)
+		if err != nil {
+			return err
+		}
+		all = slices.DeleteFunc(all, func(r *Resource) bool { return r.URN.Name != u.Name })
+		if len(all) > 1 {
+			return fault.At(fault.Invalid.Errorf("%s is a subnet of %d networks; write networks/NETWORK/subnets/%s", u.Name, len(all), u.Name), d.links[i].at)
+		}
+		if len(all) == 1 {
+			d.names[i] = all[0].URN
+			related[all[0].URN.String()] = all[0]
+		}
+	}
+	return nil
+}
+
+func (d *draft) checkLinks(isNew bool, related map[string]*Resource, l *fault.List) {
+	for i, u := range d.names {
+		k := d.links[i]
+		if u.IsZero() || u.Tenant != d.urn.Tenant || k.when == later || k.when == onCreate && !isNew {
+			continue
+		}
+		if k.when == onCreate && u.Collection != "internet-gateways" {
+			continue // a route may run ahead of its instance
+		}
+		if r := related[u.String()]; r == nil {
+			l.Add(k.at, "%q does not exist", k.ref.Resource)
+		} else if r.Leaving() {
+			l.Add(k.at, "%q is being deleted", k.ref.Resource)
+		}
+	}
+}
+
+func (d *draft) create(ctx context.Context, tx *db.Tx, region string, revision int64, now time.Time) (*Resource, error) {
+	r := &Resource{ID: NewID(), Kind: d.kind, Region: region, URN: d.urn, CreatedAt: now}
+	if len(d.kind.Actions) > 0 {
+		r.Power = seca.Off
+	}
+	if err := d.fill(r); err != nil {
+		return nil, err
+	}
+	r.accept(now)
+	r.touch(revision, now)
+	r.want(revision)
+	return r, insert(ctx, tx, r)
+}
+
+func (d *draft) replace(ctx context.Context, tx *db.Tx, r *Resource, revision int64, now time.Time) (*Resource, error) {
+	version, shown := r.Version, *r
+	if err := d.fill(r); err != nil {
+		return nil, err
+	}
+	r.change("UpdateRequested", now)
+	r.touch(revision, now)
+	r.want(revision)
+	if err := update(ctx, tx, r, version); err != nil {
+		return nil, err
+	}
+	if shown.State == seca.Active {
+		r = &Resource{}
+		*r = shown
+		if err := d.fill(r); err != nil {
+			return nil, err
+		}
+		r.touch(revision, now)
+	}
+	return r, nil
+}
+
+// fill writes the draft into r: what its author wrote, and what that means.
+func (d *draft) fill(r *Resource) error {
+	r.Labels, r.Annotations, r.Extensions = d.in.Labels, d.in.Annotations, d.in.Extensions
+	r.Spec = d.stored
+	if len(d.sku) > 0 {
+		r.sku = d.sku
+	}
+	meant, err := d.kind.decode(d.stored)
+	if err != nil {
+		return fmt.Errorf("read back the spec of %s: %w", d.urn, err)
+	}
+	for i, k := range meant.links() {
+		if u := d.names[i]; !u.IsZero() {
+			*k.ref = seca.Ref(u.String())
+		}
+	}
+	meant.choose(r.ID)
+	if r.wanted, err = json.Marshal(meant); err != nil {
+		return err
+	}
+	if r.Status == nil || !r.Kind.Kept {
+		if fields := meant.status(); fields != nil {
+			r.Status, err = json.Marshal(fields)
+		}
+	}
+	return err
+}
+
+// Act applies a power action (start, stop, restart).
+func (s *Store) Act(ctx context.Context, k *Kind, region string, u urn.URN, action string, ifVersion *int64) error {
+	return s.write(ctx, region, k, func(ctx context.Context, tx *db.Tx, revision int64, now time.Time) error {
+		r, err := one(ctx, tx, region, u, ifVersion)
+		if err != nil {
+			return err
+		}
+		version := r.Version
+		if err := r.act(action, now); err != nil {
+			return err
+		}
+		r.touch(revision, now)
+		r.want(revision)
+		return update(ctx, tx, r, version)
+	})
+}
+
+func one(ctx context.Context, tx *db.Tx, region string, u urn.URN, ifVersion *int64) (*Resource, error) {
+	by, err := load(ctx, tx, region, []string{u.String()})
+	if err != nil {
+		return nil, err
+	}
+	r := by[u.String()]
+	if r == nil {
+		return nil, missing(u)
+	}
+	if ifVersion != nil && *ifVersion != r.Version {
+		return nil, fault.Stale.Errorf("%s is at version %d, not %d; read it again", u.Resource(), r.Version, *ifVersion)
+	}
+	return r, nil
+}
