@@ -78,6 +78,7 @@ type Changes struct {
 	More      bool       `json:"more,omitempty"`  // ask again at once
 	Resources []Resource `json:"resources,omitempty"`
 	Requests  []Request  `json:"requests,omitempty"`
+	Lenient   bool       `json:"lenient,omitempty"` // references to what does not exist are left out, not waited for
 }
 
 // A Resource is the wanted state of one thing.
@@ -90,6 +91,7 @@ type Resource struct {
 	Revision   int64           `json:"revision"`
 	Deleting   bool            `json:"deleting,omitempty"` // to be removed from the platform
 	Gone       bool            `json:"gone,omitempty"`     // removed, and the exchange has let go of it
+	Lived      bool            `json:"lived,omitempty"`    // has been active: if it is missing, it was lost
 	Spec       json.RawMessage `json:"spec,omitempty"`     // SECA's, every reference to a resource as a full URN
 	Power      seca.Power      `json:"power,omitempty"`    // of an instance
 	Restarts   int64           `json:"restarts,omitempty"` // of an instance
