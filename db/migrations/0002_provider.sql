@@ -3,6 +3,7 @@
 CREATE TABLE exchange (
 	id         TEXT NOT NULL PRIMARY KEY,
 	created_at BIGINT NOT NULL,
+	regions    BIGINT NOT NULL, -- how many there have ever been: the last position
 	one        BIGINT NOT NULL UNIQUE CHECK (one = 1)
 );
 

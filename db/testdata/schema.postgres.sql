@@ -33,6 +33,7 @@ enrolment enrolment_region_fkey FOREIGN KEY (region) REFERENCES region(name) ON 
 CREATE UNIQUE INDEX enrolment_pkey ON enrolment USING btree (id)
 exchange.id text COLLATE C NOT NULL
 exchange.created_at bigint NOT NULL
+exchange.regions bigint NOT NULL
 exchange.one bigint NOT NULL
 exchange exchange_one_check CHECK ((one = 1))
 exchange exchange_one_key UNIQUE (one)

@@ -32,6 +32,7 @@ CREATE TABLE enrolment (
 CREATE TABLE exchange (
 	id         TEXT NOT NULL PRIMARY KEY,
 	created_at BIGINT NOT NULL,
+	regions    BIGINT NOT NULL, -- how many there have ever been: the last position
 	one        BIGINT NOT NULL UNIQUE CHECK (one = 1)
 );
 CREATE TABLE feed (

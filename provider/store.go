@@ -1,0 +1,186 @@
+package provider
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/wire"
+)
+
+// A Store keeps regions, agents and orphans. Its methods may be called from
+// many goroutines.
+type Store struct {
+	DB        *db.DB
+	Exchange  string // the exchange's id: 16 characters, the same for all time
+	Authority *Authority
+
+	mu      sync.Mutex // held while the snapshot is replaced
+	regions atomic.Pointer[Snapshot]
+	revoked atomic.Pointer[map[string]bool] // serials of certificates
+	seen    liveness
+}
+
+// Open returns the store of an exchange. The first call ever gives the
+// exchange its id and makes its certificate authority.
+func Open(ctx context.Context, d *db.DB) (*Store, error) {
+	s := &Store{DB: d, seen: liveness{start: time.Now()}}
+	var err error
+	if s.Exchange, err = exchangeID(ctx, d); err != nil {
+		return nil, fmt.Errorf("read the exchange's id: %w", err)
+	}
+	if s.Authority, err = openAuthority(ctx, d, s.Exchange); err != nil {
+		return nil, fmt.Errorf("open the certificate authority: %w", err)
+	}
+	return s, s.Reload(ctx)
+}
+
+func exchangeID(ctx context.Context, d *db.DB) (string, error) {
+	_, err := db.Exec(ctx, d, `
+		INSERT INTO exchange (id, created_at, regions, one) VALUES ($1, $2, 0, 1) ON CONFLICT (one) DO NOTHING`,
+		strings.ToLower(rand.Text()[:16]), db.Micros(time.Now()))
+	if err != nil {
+		return "", err
+	}
+	return db.One(ctx, d, db.Scan[string], `SELECT id FROM exchange`)
+}
+
+// Reload reads regions and revocations, for what another process has changed.
+func (s *Store) Reload(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all, err := db.All(ctx, s.DB, scanRegion, regionColumns+`ORDER BY position`)
+	if err != nil {
+		return fmt.Errorf("read the regions: %w", err)
+	}
+	s.regions.Store(newSnapshot(all))
+	return s.loadRevoked(ctx)
+}
+
+// Snapshot returns all regions. It costs no query.
+func (s *Store) Snapshot() *Snapshot { return s.regions.Load() }
+
+// CreateRegion adds a region. A name that is taken is a Conflict.
+func (s *Store) CreateRegion(ctx context.Context, r Region) error {
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	err := s.DB.InTx(ctx, func(ctx context.Context, tx *db.Tx) error { return insertRegion(ctx, tx, r) })
+	if errors.Is(err, fault.Conflict) {
+		return fault.Conflict.Errorf("there is a region %s already", r.Name)
+	}
+	if err != nil {
+		return err
+	}
+	return s.refresh(ctx, r.Name)
+}
+
+func insertRegion(ctx context.Context, tx *db.Tx, r Region) error {
+	// The row of the exchange is the lock that gives each region its position.
+	position, err := db.One(ctx, tx, db.Scan[int64], `UPDATE exchange SET regions = regions + 1 RETURNING regions`)
+	if err != nil {
+		return err
+	}
+	_, err = db.Exec(ctx, tx, `
+		INSERT INTO region (name, position, kind, display, country, city, driver, labels, annotations, created_at, inventory, inventory_at)
+		VALUES ($1, $2, 'physical', $3, $4, $5, $6, $7, $8, $9, '{}', 0)`,
+		r.Name, position, r.Display, r.Country, r.City, r.Driver,
+		db.JSON(emptyMap(r.Labels)), db.JSON(emptyMap(r.Annotations)), db.Micros(time.Now()))
+	return err
+}
+
+// PutRegion adds a region, or changes what its operator chooses about it; what
+// its agent reports stays.
+func (s *Store) PutRegion(ctx context.Context, r Region) error {
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	err := s.DB.InTx(ctx, func(ctx context.Context, tx *db.Tx) error {
+		n, err := db.Exec(ctx, tx, `
+			UPDATE region SET display = $2, country = $3, city = $4, labels = $5, annotations = $6 WHERE name = $1`,
+			r.Name, r.Display, r.Country, r.City, db.JSON(emptyMap(r.Labels)), db.JSON(emptyMap(r.Annotations)))
+		if err != nil || n > 0 {
+			return err
+		}
+		return insertRegion(ctx, tx, r)
+	})
+	if err != nil {
+		return err
+	}
+	return s.refresh(ctx, r.Name)
+}
+
+// DeleteRegion removes a region with its agents, enrolments and orphans.
+// check, if not nil, runs first in the same transaction and may refuse.
+func (s *Store) DeleteRegion(ctx context.Context, name string, check func(context.Context, *db.Tx) error) error {
+	err := s.DB.InTx(ctx, func(ctx context.Context, tx *db.Tx) error {
+		if check != nil {
+			if err := check(ctx, tx); err != nil {
+				return err
+			}
+		}
+		n, err := db.Exec(ctx, tx, `DELETE FROM region WHERE name = $1`, name)
+		if err == nil && n == 0 {
+			err = fault.Missing.Errorf("there is no region %s", name)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.Reload(context.WithoutCancel(ctx))
+}
+
+// SaveInventory keeps what the agent of a region has told, and reports whether
+// it is news. What is no news costs no query.
+func (s *Store) SaveInventory(ctx context.Context, region string, told wire.Inventory) (changed bool, err error) {
+	r, err := s.Snapshot().Region(region)
+	if err != nil {
+		return false, err
+	}
+	old, err := json.Marshal(r.report())
+	if err != nil {
+		return false, err
+	}
+	now, err := json.Marshal(told)
+	if err != nil {
+		return false, err
+	}
+	if !r.InventoryAt.IsZero() && string(old) == string(now) {
+		return false, nil
+	}
+	_, err = db.Exec(ctx, s.DB, `UPDATE region SET driver = $2, inventory = $3, inventory_at = $4 WHERE name = $1`,
+		region, told.Driver, db.JSON(json.RawMessage(now)), db.Micros(time.Now()))
+	if err != nil {
+		return false, err
+	}
+	return true, s.refresh(ctx, region)
+}
+
+// refresh reads one region into the snapshot. Reading after the commit, under
+// the lock, makes the last of several writers leave what is in the database.
+func (s *Store) refresh(ctx context.Context, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, err := db.One(context.WithoutCancel(ctx), s.DB, scanRegion, regionColumns+`WHERE name = $1`, name)
+	if err != nil {
+		return fmt.Errorf("read region %s: %w", name, err)
+	}
+	s.regions.Store(s.regions.Load().with(r))
+	return nil
+}
+
+// Seen notes that the agent of a region was heard of. It costs no query.
+func (s *Store) Seen(region string, now time.Time) { s.seen.note(region, now) }
+
+// Liveness tells how the agent of a region is, and since when: Alive since it
+// came, Silent and Unknown since it was last heard of by this process.
+func (s *Store) Liveness(region string) (State, time.Time) { return s.seen.of(region, time.Now()) }
