@@ -1,0 +1,158 @@
+package api
+
+import (
+	"encoding/json"
+	"strings"
+	"sync"
+
+	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/resource"
+	"github.com/kontor-cloud/kontor/seca"
+	"github.com/kontor-cloud/kontor/tenant"
+	"github.com/kontor-cloud/kontor/urn"
+)
+
+// authorize is the one place where tenants are kept apart. A denial never says
+// whether what was asked for exists.
+func (c *call) authorize(p permission) error {
+	switch {
+	case p.open || p.anybody:
+		return nil
+	case p.operator:
+		if !c.who.Operator {
+			return fault.Denied.Errorf("this needs an operator of the exchange")
+		}
+		return nil
+	}
+	if c.sharedRead(p) {
+		return nil
+	}
+	if err := c.member(); err != nil {
+		return err
+	}
+	grants, err := c.server.access.of(c, c.at.Tenant)
+	if err != nil {
+		return err
+	}
+	req := tenant.Request{
+		Provider: p.provider, Version: "v1", Tenant: c.at.Tenant, Region: c.regionInPath(), Workspace: c.at.Workspace,
+		Resource: c.filled(p.resource), Verb: p.verb,
+	}
+	if p.provider == "seca.workspace" && c.at.Name != "" {
+		req.Workspace = c.at.Name
+	}
+	if !tenant.Allowed(c.who, grants.assignments, grants.roles, req) {
+		return fault.Denied.Errorf("%s may not %s %s/v1 %s in tenant %s", c.who.Subject, p.verb, p.provider, req.Resource, clip(c.at.Tenant, 64))
+	}
+	return nil
+}
+
+// sharedRead lets everybody read what is shared: SKUs and images on offer,
+// under the aliases that SECA has for them.
+func (c *call) sharedRead(p permission) bool {
+	if p.verb != "get" && p.verb != "list" {
+		return false
+	}
+	return c.at.Tenant == resource.PublicTenant && c.kind != nil && c.kind.Name == "image" ||
+		(c.at.Tenant == "seca" || c.at.Tenant == resource.PublicTenant) && strings.HasPrefix(p.resource, "skus")
+}
+
+// member refuses who does not belong to the tenant of the path, whatever
+// roles name him. Being an operator opens no tenant.
+func (c *call) member() error {
+	if c.who.Member(c.at.Tenant) {
+		return nil
+	}
+	return fault.Denied.Errorf("%s does not belong to tenant %s", c.who.Subject, clip(c.at.Tenant, 64))
+}
+
+func (c *call) regionInPath() string { return c.req.PathValue("region") }
+
+// filled puts the names of the path into a permission's resource.
+func (c *call) filled(s string) string {
+	return strings.NewReplacer("{network}", c.at.Network, "{name}", c.at.Name).Replace(s)
+}
+
+// access remembers who may do what in each tenant, until a role or an
+// assignment changes.
+type access struct {
+	mu      sync.Mutex
+	tenants map[string]*grants
+	changed <-chan struct{}
+}
+
+type grants struct {
+	assignments []tenant.Assignment
+	roles       map[string]seca.RoleSpec
+}
+
+const maxRoles = 100_000
+
+func (a *access) of(c *call, name string) (*grants, error) {
+	a.mu.Lock()
+	select {
+	case <-a.changed:
+		a.tenants, a.changed = nil, nil
+	default:
+	}
+	if a.changed == nil {
+		_, a.changed = c.server.Resources.Changed("")
+	}
+	changed, g := a.changed, a.tenants[name]
+	a.mu.Unlock()
+	if g != nil {
+		return g, nil
+	}
+	g, err := load(c, name)
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.changed == changed { // else something changed while we read
+		if a.tenants == nil {
+			a.tenants = map[string]*grants{}
+		}
+		a.tenants[name] = g
+	}
+	return g, nil
+}
+
+func load(c *call, name string) (*grants, error) {
+	g := &grants{roles: map[string]seca.RoleSpec{}}
+	for name, role := range tenant.SystemRoles {
+		g.roles[name] = role
+	}
+	roles, err := collection(c, name, "role")
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range roles {
+		var spec seca.RoleSpec
+		if err := json.Unmarshal(r.Spec, &spec); err != nil {
+			return nil, err
+		}
+		g.roles[r.URN.Name] = spec
+	}
+	given, err := collection(c, name, "role-assignment")
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range given {
+		a := tenant.Assignment{Tenant: name}
+		if err := json.Unmarshal(r.Spec, &a.RoleAssignmentSpec); err != nil {
+			return nil, err
+		}
+		g.assignments = append(g.assignments, a)
+	}
+	return g, nil
+}
+
+func collection(c *call, tenant, kind string) ([]*resource.Resource, error) {
+	k, _ := resource.KindNamed(kind)
+	rs, after, err := c.server.Resources.List(c.ctx, "", urn.URN{Provider: k.Provider + "/v1", Tenant: tenant, Collection: k.Collection}, resource.Page{Size: maxRoles})
+	if err == nil && after != "" {
+		err = fault.Exhausted.Errorf("tenant %s has more than %d %s", tenant, maxRoles, k.Collection)
+	}
+	return rs, err
+}

@@ -1,0 +1,140 @@
+// Package api serves SECA and Kontor's own provider over HTTP, and the agents'
+// protocol over mutual TLS.
+//
+// A route is a row (routes.go), a request becomes a call (call.go), and an
+// error becomes a problem document in one place (problem.go). Kinds are not
+// known here: package resource has their table.
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/kontor-cloud/kontor/provider"
+	"github.com/kontor-cloud/kontor/resource"
+	"github.com/kontor-cloud/kontor/tenant"
+)
+
+// A Config is what the API stands on.
+type Config struct {
+	Resources *resource.Store
+	Tenants   *tenant.Store
+	Providers *provider.Store
+	URL       string // where clients reach it: http://host:port, without a slash at the end
+	AgentURL  string // where agents do
+	Lenient   bool   // agents ignore references to what does not exist, as the public suite wants
+	Stop      <-chan struct{} // closed when long polls are to end
+	Log       *slog.Logger
+}
+
+// An Exchange serves clients and agents. Its listeners share it.
+type Exchange struct {
+	Config
+	access access
+	desk   *desk
+}
+
+// New makes an exchange.
+func New(c Config) *Exchange { return &Exchange{Config: c, desk: newDesk()} }
+
+// server is an exchange behind one listener.
+type server struct {
+	*Exchange
+	profile Profile
+	log     *slog.Logger
+}
+
+// The limits of a request.
+const (
+	maxBody    = 1 << 20
+	maxTime    = 30 * time.Second
+	maxHeaders = 64 << 10
+)
+
+// Handler serves clients with the given rejection profile.
+func (x *Exchange) Handler(p Profile) http.Handler {
+	s := &server{Exchange: x, profile: p, log: x.Log}
+	mux := http.NewServeMux()
+	methods := map[string][]string{}
+	for _, r := range s.routes() {
+		mux.Handle(r.method+" "+r.path, s.handle(r))
+		methods[r.path] = append(methods[r.path], r.method)
+	}
+	for path, allowed := range methods {
+		mux.Handle(path, s.notAllowed(strings.Join(allowed, ", ")))
+	}
+	mux.Handle("/", s.notFound())
+	return s.identify(s.survive(s.bound(mux)))
+}
+
+// Server is an HTTP server with limits on the time that a client may take.
+func Server(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       maxTime,
+		WriteTimeout:      2 * maxTime,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    maxHeaders,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// identify gives each request an id, taken from the client if it is sound.
+func (s *server) identify(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get("X-Request-Id")
+		if !soundID(id) {
+			id = resource.NewID()
+		}
+		w.Header().Set("X-Request-Id", id)
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestKey{}, id)))
+	})
+}
+
+type requestKey struct{}
+
+func requestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestKey{}).(string)
+	return id
+}
+
+func soundID(id string) bool {
+	if len(id) == 0 || len(id) > 64 {
+		return false
+	}
+	for _, c := range []byte(id) {
+		if c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
+			return false
+		}
+	}
+	return true
+}
+
+// survive turns a panic into a 500 for one request.
+func (s *server) survive(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if p := recover(); p != nil && p != http.ErrAbortHandler {
+				s.log.ErrorContext(r.Context(), "request panicked", "path", r.URL.Path, "panic", p, "stack", stack())
+				s.writeProblem(w, r, errPanic)
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// bound limits what one request may take.
+func (s *server) bound(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), maxTime)
+		defer cancel()
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}

@@ -1,0 +1,189 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/provider"
+	"github.com/kontor-cloud/kontor/resource"
+	"github.com/kontor-cloud/kontor/tenant"
+	"github.com/kontor-cloud/kontor/urn"
+)
+
+// A call is a request whose path has been read and whose caller is known and
+// allowed. Handlers take where they look from at and region, never from the
+// request: that is where tenants are kept apart.
+type call struct {
+	server *server
+	req    *http.Request
+	ctx    context.Context
+	who    tenant.Principal
+	kind   *resource.Kind
+	region *provider.Region // nil for global paths
+	at     urn.URN          // Tenant, Workspace, Network, Collection, Name, as far as the path has them
+}
+
+// handle turns a route into a handler. It is the only place where callers are
+// let in, and the only one where errors become problem documents.
+func (s *server) handle(rt route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := &call{server: s, req: r, ctx: r.Context(), kind: rt.kind}
+		rep, err := c.run(rt)
+		switch {
+		case err != nil:
+			s.writeProblem(w, r, err)
+		case rep.text != nil:
+			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+			w.WriteHeader(rep.status)
+			_, _ = w.Write(rep.text) // nobody is left to tell
+		case rep.body == nil:
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(rep.status)
+		default:
+			s.writeJSON(w, r, rep.status, rep.body)
+		}
+	})
+}
+
+func (c *call) run(rt route) (reply, error) {
+	if err := c.authenticate(rt.allow); err != nil {
+		return reply{}, err
+	}
+	c.place()
+	if err := c.authorize(rt.allow); err != nil {
+		return reply{}, err
+	}
+	if err := c.findRegion(); err != nil {
+		return reply{}, err
+	}
+	return rt.do(c)
+}
+
+func (c *call) authenticate(p permission) error {
+	if p.open {
+		return nil
+	}
+	token, ok := strings.CutPrefix(c.req.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		return fault.Unauthenticated.Errorf("send a token: Authorization: Bearer TOKEN")
+	}
+	who, err := c.server.Tenants.Verify(c.ctx, token)
+	c.who = who
+	return err
+}
+
+// place reads where the request is about from its path.
+func (c *call) place() {
+	v := c.req.PathValue
+	c.at = urn.URN{Tenant: v("tenant"), Workspace: v("workspace"), Network: v("network"), Name: v("name")}
+	if c.kind != nil {
+		c.at.Provider, c.at.Collection = c.kind.Provider+"/v1", c.kind.Collection
+	}
+}
+
+func (c *call) findRegion() error {
+	name := c.req.PathValue("region")
+	if name == "" {
+		return nil
+	}
+	r, err := c.server.Providers.Snapshot().Region(name)
+	c.region = r
+	return fault.Parameter(err, "region")
+}
+
+// regionName is "" for global things.
+func (c *call) regionName() string {
+	if c.region == nil || c.kind != nil && c.kind.Global {
+		return ""
+	}
+	return c.region.Name
+}
+
+// wellFormed checks the names of the path that lead to the resource. A name
+// that no resource can have is missing, or, where one is to be made, invalid.
+func (c *call) wellFormed(writing bool) error {
+	for _, p := range []struct{ parameter, name string }{
+		{"tenant", c.at.Tenant}, {"workspace", c.at.Workspace}, {"network", c.at.Network}, {"name", c.at.Name},
+	} {
+		if p.name == "" {
+			continue
+		}
+		if err := resource.CheckName(p.name, 128); err != nil {
+			if !writing && !strings.Contains(p.name, "/") {
+				return fault.Missing.Errorf("no %s named %q", p.parameter, clip(p.name, 128))
+			}
+			return fault.Parameter(err, p.parameter)
+		}
+	}
+	return nil
+}
+
+// body reads a JSON object into to.
+func (c *call) body(to any) error {
+	if t := c.req.Header.Get("Content-Type"); t != "" && !strings.Contains(t, "json") {
+		return fault.Malformed.Errorf("the body must be application/json, not %q", clip(t, 64))
+	}
+	raw, err := io.ReadAll(c.req.Body)
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return fault.TooLarge.Errorf("the body is larger than %d bytes", large.Limit)
+	case err != nil:
+		return fault.Malformed.Errorf("read body: %w", err)
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if err := d.Decode(to); err != nil {
+		return badJSON(err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return fault.Malformed.Errorf("something follows the JSON object")
+	}
+	return nil
+}
+
+func badJSON(err error) error {
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		at := "/" + strings.ReplaceAll(wrong.Field, ".", "/")
+		return fault.At(fault.Invalid.Errorf("%s must be of type %s, not %s", wrong.Field, wrong.Type, wrong.Value), at)
+	}
+	if errors.Is(err, io.EOF) {
+		return fault.Malformed.Errorf("the body is empty; it must be a JSON object")
+	}
+	return fault.Malformed.Errorf("the body is not JSON: %w", err)
+}
+
+// ifVersion reads the conditional header, which is a number in spite of its name.
+func (c *call) ifVersion() (*int64, error) {
+	h := c.req.Header.Get("If-Unmodified-Since")
+	if h == "" {
+		return nil, nil
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(h), 10, 64)
+	if err != nil {
+		return nil, fault.Parameter(fault.Malformed.Errorf("if-unmodified-since must be a resourceVersion, a whole number, not %q", clip(h, 64)), "if-unmodified-since")
+	}
+	return &n, nil
+}
+
+// env is what the rules of kinds may look at.
+func (c *call) env() resource.Env {
+	x := c.server
+	e := resource.Env{
+		Suite: x.profile == Suite, Region: c.regionName(),
+		Regions: func(name string) bool { _, err := x.Providers.Snapshot().Region(name); return err == nil },
+		Tenants: func(name string) bool { _, err := x.Tenants.Tenant(c.ctx, name); return err == nil },
+		Subject: func(id string) bool { _, err := x.Tenants.Account(c.ctx, id); return err == nil },
+	}
+	if c.region != nil {
+		e.Kinds, e.Inventory = c.region.Kinds, &c.region.Inventory
+	}
+	return e
+}

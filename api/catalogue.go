@@ -1,0 +1,211 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/kontor-cloud/kontor/driver"
+	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/provider"
+	"github.com/kontor-cloud/kontor/resource"
+	"github.com/kontor-cloud/kontor/seca"
+)
+
+// The catalogue is what regions say of themselves: it is in memory, so that
+// reading it costs no query.
+
+func (c *call) healthy() (reply, error) {
+	return reply{status: http.StatusOK, body: map[string]string{"status": "ok"}}, nil
+}
+
+func (c *call) wellknown() (reply, error) {
+	w := seca.Wellknown{Version: "v1"}
+	for _, p := range []string{"seca.region", "seca.authorization", "kontor.exchange"} {
+		w.Endpoints = append(w.Endpoints, seca.WellknownEndpoint{Provider: p + "/v1", URL: c.server.URL + providers + p})
+	}
+	return reply{status: http.StatusOK, body: w}, nil
+}
+
+func (c *call) listRegions() (reply, error) {
+	q, err := c.query()
+	if err != nil {
+		return reply{}, err
+	}
+	c.at.Provider, c.at.Collection = "seca.region/v1", "regions"
+	var docs []seca.Document
+	for _, r := range c.server.Providers.Snapshot().All() {
+		if len(r.Inventory.Zones) > 0 { // one that has never reported has nothing to offer yet
+			docs = append(docs, c.regionDocument(r))
+		}
+	}
+	return paged(c, q, docs)
+}
+
+func (c *call) oneRegion() (reply, error) {
+	r, err := c.server.Providers.Snapshot().Region(c.req.PathValue("name"))
+	if err == nil && len(r.Inventory.Zones) == 0 {
+		err = fault.Missing.Errorf("region %s has not reported yet", r.Name)
+	}
+	if err != nil {
+		return reply{}, fault.Parameter(err, "name")
+	}
+	return reply{status: http.StatusOK, body: c.regionDocument(r)}, nil
+}
+
+func (c *call) regionDocument(r *provider.Region) seca.Document {
+	spec, err := json.Marshal(seca.RegionSpec{AvailableZones: r.Inventory.Zones, Providers: c.regionProviders(r)})
+	if err != nil {
+		panic(err)
+	}
+	view, err := json.Marshal(map[string]any{"agent": c.liveness(r.Name), "platform": r.Inventory.Platform})
+	if err != nil {
+		panic(err)
+	}
+	return seca.Document{
+		Labels: r.Labels, Annotations: r.Annotations, Spec: spec, Kontor: view,
+		Metadata: seca.Metadata{
+			Name: r.Name, Provider: "seca.region/v1", Resource: "regions/" + r.Name, Ref: "seca.region/v1/regions/" + r.Name,
+			Verb: http.MethodGet, APIVersion: "v1", Kind: "region", CreatedAt: when(r.CreatedAt), LastModifiedAt: when(r.InventoryAt), ResourceVersion: 1,
+		},
+	}
+}
+
+// regionProviders lists the APIs that the region's platform can serve: a
+// provider none of whose kinds it keeps is not listed.
+func (c *call) regionProviders(r *provider.Region) []seca.RegionProvider {
+	names := []string{"seca.workspace"}
+	for _, k := range resource.Kinds() {
+		if k.Kept && slices.Contains(r.Kinds, k.Name) && !slices.Contains(names, k.Provider) {
+			names = append(names, k.Provider)
+		}
+	}
+	slices.Sort(names)
+	out := make([]seca.RegionProvider, 0, len(names)+1)
+	for _, n := range append(names, "kontor.exchange") {
+		out = append(out, seca.RegionProvider{Name: n, Version: "v1", URL: c.server.URL + "/regions/" + r.Name + providers + n})
+	}
+	return out
+}
+
+// paged cuts a page out of a list that is in memory and in a stable order.
+func paged(c *call, q listQuery, docs []seca.Document) (reply, error) {
+	out := []seca.Document{}
+	skipping := q.after != ""
+	for _, d := range docs {
+		if skipping {
+			skipping = d.Metadata.Name != q.after
+			continue
+		}
+		if !q.selector.matches(d.Labels) {
+			continue
+		}
+		if len(out) == q.limit {
+			return reply{status: http.StatusOK, body: c.page(out, out[len(out)-1].Metadata.Name)}, nil
+		}
+		out = append(out, d)
+	}
+	return reply{status: http.StatusOK, body: c.page(out, "")}, nil
+}
+
+func listSKUs(p string) func(*call) (reply, error) {
+	return func(c *call) (reply, error) {
+		q, err := c.query()
+		if err != nil {
+			return reply{}, err
+		}
+		c.at.Provider, c.at.Collection = p+"/v1", "skus"
+		return paged(c, q, c.skus(p))
+	}
+}
+
+func oneSKU(p string) func(*call) (reply, error) {
+	return func(c *call) (reply, error) {
+		for _, d := range c.skus(p) {
+			if d.Metadata.Name == c.at.Name {
+				return reply{status: http.StatusOK, body: d}, nil
+			}
+		}
+		return reply{}, fault.Parameter(fault.Missing.Errorf("no sku %q in region %s", clip(c.at.Name, 128), c.region.Name), "name")
+	}
+}
+
+// skus are rendered for whoever asks: every tenant sees those of the region.
+func (c *call) skus(p string) []seca.Document {
+	var docs []seca.Document
+	add := func(s driver.SKU, spec any) {
+		docs = append(docs, c.skuDocument(p, s, spec))
+	}
+	inv := &c.region.Inventory
+	switch p {
+	case "seca.compute":
+		for _, s := range inv.InstanceSKUs {
+			spec := seca.InstanceSKUSpec{VCPU: s.VCPU, RAM: s.RAMGiB}
+			if g := s.GPU; g != nil {
+				spec.GPU = &seca.GPU{Count: g.Count, Vendor: g.Vendor, Model: g.Model, RAM: g.RAMGiB}
+			}
+			add(s.SKU, spec)
+		}
+	case "seca.storage":
+		for _, s := range inv.StorageSKUs {
+			add(s.SKU, seca.StorageSKUSpec{IOPS: s.IOPS, MinVolumeSize: s.MinGB, Type: s.Type})
+		}
+	case "seca.network":
+		for _, s := range inv.NetworkSKUs {
+			add(s.SKU, seca.NetworkSKUSpec{Bandwidth: s.Mbps, Packets: s.Packets})
+		}
+	}
+	return docs
+}
+
+var skuKinds = map[string]string{"seca.compute": "instance-sku", "seca.storage": "storage-sku", "seca.network": "network-sku"}
+
+func (c *call) skuDocument(p string, s driver.SKU, spec any) seca.Document {
+	b, err := json.Marshal(spec)
+	if err != nil {
+		panic(err)
+	}
+	return seca.Document{
+		Labels: s.Labels, Spec: b,
+		Metadata: seca.Metadata{
+			Name: s.Name, Provider: p + "/v1", Resource: "skus/" + s.Name, Ref: p + "/v1/tenants/" + c.at.Tenant + "/skus/" + s.Name,
+			Verb: http.MethodGet, APIVersion: "v1", Kind: skuKinds[p], Tenant: c.at.Tenant, Region: c.region.Name,
+		},
+	}
+}
+
+// offeredImage finds an image that the region offers to every tenant.
+func (c *call) offeredImage() (seca.Document, bool) {
+	if c.kind.Name != "image" || c.at.Tenant != resource.PublicTenant {
+		return seca.Document{}, false
+	}
+	for _, d := range c.offeredImages() {
+		if d.Metadata.Name == c.at.Name {
+			return d, true
+		}
+	}
+	return seca.Document{}, false
+}
+
+// offeredImages are active since the region reported them, and have no volume.
+func (c *call) offeredImages() []seca.Document {
+	var docs []seca.Document
+	for _, i := range c.region.Inventory.Images {
+		r := &resource.Resource{
+			Kind: c.kind, Region: c.region.Name, URN: c.kind.URN(resource.PublicTenant, "", "", i.Name), Version: 1,
+			Labels: i.Labels, Annotations: i.Annotations, CreatedAt: c.region.CreatedAt, ModifiedAt: c.region.InventoryAt, State: seca.Active,
+			Conditions: []seca.Condition{{State: seca.Active, LastTransitionAt: c.region.InventoryAt, Type: "Lifecycle", Reason: "Offered"}},
+		}
+		var err error
+		r.Spec, err = json.Marshal(seca.ImageSpec{CPUArchitecture: i.Arch, Boot: strings.ToUpper(i.Boot), Initializer: i.Initializer})
+		if err != nil {
+			panic(err)
+		}
+		if r.Status, err = json.Marshal(seca.ImageStatus{SizeMB: i.SizeMB}); err != nil {
+			panic(err)
+		}
+		docs = append(docs, c.document(r, http.MethodGet))
+	}
+	return docs
+}

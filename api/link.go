@@ -1,0 +1,196 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/wire"
+)
+
+// maxWait bounds a long poll. An agent is alive when it was heard of in the
+// last 10 s, so polls are shorter than that.
+const maxWait = 8 * time.Second
+
+// AgentHandler serves agents. Who calls is what its certificate says; no
+// message can speak for another region.
+func (x *Exchange) AgentHandler() http.Handler {
+	s := &server{Exchange: x, profile: Strict, log: x.Log}
+	mux := http.NewServeMux()
+	mux.Handle("POST "+wire.PathEnrol, s.agentCall(s.enrol))
+	mux.Handle("POST "+wire.PathRenew, s.agent(s.renew))
+	mux.Handle("POST "+wire.PathChanges, s.agent(s.changes))
+	mux.Handle("POST "+wire.PathObservations, s.agent(s.observations))
+	mux.Handle("POST "+wire.PathInventory, s.agent(s.inventory))
+	mux.Handle("POST "+wire.PathOrphans, s.agent(s.orphans))
+	mux.Handle("POST "+wire.PathAnswers, s.agent(s.answers))
+	return s.identify(s.survive(mux))
+}
+
+// agent lets in who has a certificate, and notes that he is alive.
+func (s *server) agent(do func(r *http.Request, region string) (any, error)) http.Handler {
+	return s.agentCall(func(r *http.Request) (any, error) {
+		region, err := s.Providers.RegionOf(r.TLS)
+		if err != nil {
+			return nil, err
+		}
+		s.Providers.Seen(region, time.Now())
+		return do(r, region)
+	})
+}
+
+func (s *server) agentCall(do func(*http.Request) (any, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, wire.MaxBody)
+		body, err := do(r)
+		if err != nil {
+			s.writeProblem(w, r, err)
+			return
+		}
+		s.writeJSON(w, r, http.StatusOK, body)
+	})
+}
+
+// message reads what an agent sent.
+func message[T any](r *http.Request) (T, error) {
+	var v T
+	b, err := io.ReadAll(r.Body)
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return v, fault.TooLarge.Errorf("the message is larger than %d bytes", large.Limit)
+	case err != nil:
+		return v, fault.Malformed.Errorf("read message: %w", err)
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		return v, fault.Malformed.Errorf("read message: %w", err)
+	}
+	return v, nil
+}
+
+type empty struct{}
+
+func (s *server) enrol(r *http.Request) (any, error) {
+	m, err := message[wire.Enrol](r)
+	if err != nil {
+		return nil, err
+	}
+	e, err := s.Providers.Enrol(r.Context(), m.Token, m.CSR)
+	if err == nil {
+		s.log.InfoContext(r.Context(), "agent enrolled", "region", e.Region)
+	}
+	return e, err
+}
+
+func (s *server) renew(r *http.Request, _ string) (any, error) {
+	m, err := message[wire.Renew](r)
+	if err != nil {
+		return nil, err
+	}
+	return s.Providers.Renew(r.Context(), r.TLS, m.CSR)
+}
+
+// changes answers a poll at once if there is something to say, else when there
+// is or the time is up. While nothing changes it costs no query: what this
+// process has not announced has not happened.
+func (s *server) changes(r *http.Request, region string) (any, error) {
+	m, err := message[wire.Follow](r)
+	if err != nil {
+		return nil, err
+	}
+	if m.Since < 0 {
+		return nil, fault.Malformed.Errorf("since must not be negative")
+	}
+	head, _ := s.Resources.Changed(region)
+	reset := false
+	if head == 0 {
+		if head, err = s.Resources.Head(r.Context(), region); err != nil {
+			return nil, err
+		}
+	}
+	if m.Since > head { // our database is older than what the agent has seen
+		m.Since, reset = 0, true
+	}
+	deadline := time.NewTimer(min(max(m.Wait, 0), maxWait))
+	defer deadline.Stop()
+	for first := true; ; first = false {
+		head, changed := s.Resources.Changed(region)
+		requests, arrived := s.desk.take(region)
+		out := wire.Changes{Exchange: s.Providers.Exchange, Revision: m.Since, Reset: reset, Requests: requests, Lenient: s.Lenient}
+		if head > m.Since || m.Since == 0 && first {
+			if out.Resources, out.More, err = s.Resources.Follow(r.Context(), region, m.Since, wire.MaxChanges); err != nil {
+				return nil, err
+			}
+			out.Revision = max(head, m.Since)
+			if n := len(out.Resources); out.More {
+				out.Revision = out.Resources[n-1].Revision
+			}
+		}
+		if len(out.Resources) > 0 || len(requests) > 0 || reset || out.Revision > m.Since && m.Since == 0 {
+			return out, nil
+		}
+		m.Since = out.Revision
+		select {
+		case <-changed:
+		case <-arrived:
+		case <-deadline.C:
+			return out, nil
+		case <-s.Stop:
+			return out, nil
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
+	}
+}
+
+func (s *server) observations(r *http.Request, region string) (any, error) {
+	batch, err := message[[]wire.Observation](r)
+	if err != nil {
+		return nil, err
+	}
+	if len(batch) > wire.MaxObservations {
+		return nil, fault.TooLarge.Errorf("at most %d observations at once", wire.MaxObservations)
+	}
+	strangers, err := s.Resources.Observe(r.Context(), region, batch)
+	return wire.Accepted{Strangers: strangers}, err
+}
+
+func (s *server) inventory(r *http.Request, region string) (any, error) {
+	m, err := message[wire.Inventory](r)
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.Providers.SaveInventory(r.Context(), region, m)
+	return empty{}, err
+}
+
+// orphans decides what may be removed: what we know to be gone, and what an
+// operator named.
+func (s *server) orphans(r *http.Request, region string) (any, error) {
+	found, err := message[[]wire.Orphan](r)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, 0, len(found))
+	for _, o := range found {
+		ids = append(ids, o.ID)
+	}
+	gone, err := s.Resources.Tombstones(r.Context(), region, ids)
+	if err != nil {
+		return nil, err
+	}
+	approved, err := s.Providers.ReportOrphans(r.Context(), region, found)
+	return wire.Verdicts{Remove: append(gone, approved...)}, err
+}
+
+func (s *server) answers(r *http.Request, region string) (any, error) {
+	a, err := message[wire.Answer](r)
+	if err != nil {
+		return nil, err
+	}
+	s.desk.answer(region, a)
+	return empty{}, nil
+}
