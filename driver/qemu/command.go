@@ -141,7 +141,7 @@ func (m machine) commandLine(h *host) []string {
 	a.add("-pidfile", "qemu.pid")
 	a.add("-qmp", "unix:qmp.sock,server=on,wait=off")
 	a.add("-add-fd", "fd=4,set=1,opaque=console")
-	a.add("-chardev", "file,id=console,path=/dev/fdset/1")
+	a.add("-chardev", "file,id=console,path=/dev/fdset/1,append=on")
 	a.json("-device", object{"driver": "isa-serial", "chardev": "console"})
 	a.json("-device", object{"driver": "virtio-rng-pci"})
 	m.drives(&a)
@@ -193,7 +193,7 @@ func (m machine) plugged(a *arguments) {
 func port(n int) object {
 	return object{
 		"driver": "pcie-root-port", "id": portName(n), "chassis": n + 1, "slot": n + 1, "bus": "pcie.0",
-		"addr": fmt.Sprintf("0x%x.%d", 0x10+n/8, n%8), "multifunction": true, "io-reserve": "0",
+		"addr": fmt.Sprintf("0x%x.%d", 0x10+n/8, n%8), "multifunction": true, "io-reserve": 0,
 	}
 }
 
