@@ -66,8 +66,18 @@ func writeSeed(path string, s seed) error {
 	}
 	defer os.Remove(f.Name())
 	err = w.WriteTo(f, "cidata")
-	if err := errors.Join(err, f.Close()); err != nil {
+	// Busybox finds no label on a disk that is smaller than what it reads for it.
+	if err := errors.Join(err, padTo(f, 1<<20), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// padTo makes a file at least this long, without writing.
+func padTo(f *os.File, size int64) error {
+	info, err := f.Stat()
+	if err != nil || info.Size() >= size {
+		return err
+	}
+	return f.Truncate(size)
 }
