@@ -1,0 +1,82 @@
+package main
+
+import (
+	"encoding/json"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kontor-cloud/kontor/fault"
+)
+
+// An accountSpec is an account as operators write it. Absent tenants are left
+// as they are.
+type accountSpec struct {
+	DisplayName string   `json:"displayName,omitempty"`
+	Operator    bool     `json:"operator,omitempty"`
+	Disabled    bool     `json:"disabled,omitempty"`
+	Tenants     []string `json:"tenants,omitempty"`
+}
+
+func accountCommand(a *app) *cobra.Command {
+	k := mustKind("account")
+	return family("account", "Manage accounts (operators)",
+		a.listCommand(k), a.accountCreate(k), a.accountSwitch(k, "disable", true), a.accountSwitch(k, "enable", false))
+}
+
+func (a *app) accountCreate(k kind) *cobra.Command {
+	var spec accountSpec
+	c := &cobra.Command{
+		Use: "create ID", Short: "Make an account; a token for it comes from `kontor token create`", Args: cobra.ExactArgs(1),
+		Example: "  kontor account create alice@example.eu --tenants acme\n  kontor token create --account alice@example.eu --out alice.token",
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.putOwn(c.Context(), target{kind: k, name: args[0]}, spec)
+		},
+	}
+	c.Flags().StringVar(&spec.DisplayName, "display-name", "", "name for people")
+	c.Flags().BoolVar(&spec.Operator, "operator", false, "may run the exchange")
+	c.Flags().StringSliceVar(&spec.Tenants, "tenants", nil, "tenants that it is a member of")
+	return c
+}
+
+// accountSwitch makes all tokens of an account worthless, or good again.
+func (a *app) accountSwitch(k kind, verb string, disabled bool) *cobra.Command {
+	return &cobra.Command{
+		Use: verb + " ID", Short: "Make an account's tokens " + map[bool]string{true: "worthless", false: "good again"}[disabled],
+		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completes(a.namesOf("account")),
+		RunE: func(c *cobra.Command, args []string) error {
+			t := target{kind: k, name: args[0]}
+			i, err := a.read(c.Context(), t)
+			if err != nil {
+				return err
+			}
+			var spec accountSpec
+			if err := json.Unmarshal(i.Spec, &spec); err != nil {
+				return fault.Malformed.Errorf("read account %s: %w", t.name, err)
+			}
+			spec.Disabled = disabled
+			return a.putOwn(c.Context(), t, spec)
+		},
+	}
+}
+
+func tenantCommand(a *app) *cobra.Command {
+	k := mustKind("tenant")
+	return family("tenant", "Manage tenants (operators)", a.listCommand(k), a.tenantCreate(k), a.removeCommand(k))
+}
+
+func (a *app) tenantCreate(k kind) *cobra.Command {
+	var spec struct {
+		DisplayName string   `json:"displayName,omitempty"`
+		Admins      []string `json:"admins,omitempty"`
+	}
+	c := &cobra.Command{
+		Use: "create NAME", Short: "Make a tenant and its first administrators", Args: cobra.ExactArgs(1),
+		Example: "  kontor tenant create acme --admin alice@example.eu",
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.putOwn(c.Context(), target{kind: k, name: args[0]}, spec)
+		},
+	}
+	c.Flags().StringVar(&spec.DisplayName, "display-name", "", "name for people")
+	c.Flags().StringArrayVar(&spec.Admins, "admin", nil, "account that administers it (may be given several times)")
+	return c
+}

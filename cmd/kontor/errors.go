@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/kontor-cloud/kontor/client"
+	"github.com/kontor-cloud/kontor/fault"
+)
+
+// A usageError is the caller's mistake: exit code 2.
+type usageError struct{ text string }
+
+func (e usageError) Error() string { return e.text }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Sprintf(format, args...)} }
+
+// An exitError hands on the exit code of another program, without a word.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// A hinted error says what to try.
+type hinted struct {
+	error
+	try string
+}
+
+func (h hinted) Unwrap() error { return h.error }
+
+// exit words the error, if any, and gives the exit code.
+func (a *app) exit(ctx context.Context, err error) int {
+	var code exitError
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &code):
+		return int(code)
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		a.complain("interrupted", nil, "what was asked for goes on at the exchange; `kontor get` shows it")
+		return 1
+	case !a.began, errors.As(err, &usage):
+		a.complain(err.Error(), nil, "kontor help")
+		return 2
+	}
+	a.complain(err.Error(), fault.SourcesOf(err), a.hint(err))
+	return 1
+}
+
+func (a *app) complain(text string, at []fault.Source, try string) {
+	fmt.Fprintf(a.stderr, "kontor: %s\n", clean(text))
+	for _, s := range at {
+		if s.Pointer != "" {
+			fmt.Fprintf(a.stderr, "  at %s\n", clean(s.Pointer))
+		}
+		if s.Parameter != "" {
+			fmt.Fprintf(a.stderr, "  parameter %s\n", clean(s.Parameter))
+		}
+	}
+	if try != "" {
+		fmt.Fprintf(a.stderr, "  try: %s\n", try)
+	}
+}
+
+// hint says what to try, by the class of the failure.
+func (a *app) hint(err error) string {
+	var h hinted
+	if errors.As(err, &h) {
+		return h.try
+	}
+	switch fault.KindOf(err) {
+	case fault.Unauthenticated:
+		return "a fresh token: " + a.tokenSource() + " holds none that the exchange accepts; `kontor token create` makes one"
+	case fault.Denied:
+		return "`kontor whoami` shows who you are; an administrator of the tenant gives roles by a role-assignment"
+	case fault.Missing:
+		return "`kontor get KIND` lists what is there, in this tenant, region and workspace"
+	case fault.Stale:
+		return "again: it has changed in the meantime"
+	case fault.Unavailable:
+		return a.unavailable(err)
+	case fault.Exhausted:
+		return "another region (`kontor get regions`), or less"
+	}
+	return requestHint(err)
+}
+
+// requestHint gives the operator something to find the cause by.
+func requestHint(err error) string {
+	var p *client.Problem
+	if errors.As(err, &p) && p.Status >= 500 && p.Meta.RequestID != "" {
+		return "the exchange's log, under request id " + clean(p.Meta.RequestID)
+	}
+	return ""
+}
+
+func (a *app) unavailable(err error) string {
+	var p *client.Problem
+	if errors.As(err, &p) || errors.Is(err, context.DeadlineExceeded) {
+		return "again in a while"
+	}
+	return "whether the exchange runs there: " + a.settings.URL
+}
+
+// didYouMean names what is spelled nearly like word.
+func didYouMean(word string, names []string) string {
+	var near []string
+	for _, n := range names {
+		if strings.HasPrefix(n, word) || distance(word, n) <= 2 {
+			near = append(near, n)
+		}
+	}
+	if len(near) == 0 {
+		return ""
+	}
+	slices.Sort(near)
+	return "; did you mean " + strings.Join(slices.Compact(near), " or ") + "?"
+}
+
+// distance counts the letters to insert, drop or change (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		corner := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := corner
+			if a[i] != b[j] {
+				cost++
+			}
+			corner = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,300 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kontor-cloud/kontor/client"
+	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/wire"
+)
+
+// profileKind is a region as its operator sees it.
+var profileKind = own("region", "regions", "apply", "delete")
+
+func regionCommand(a *app) *cobra.Command {
+	return family("region", "Manage the regions of the exchange (operators)",
+		a.listCommand(profileKind), a.regionCreate(), a.regionJoin(), a.regionResync(), a.regionOrphans(), a.removeCommand(profileKind))
+}
+
+// listCommand lists a kind of the exchange's own.
+func (a *app) listCommand(k kind) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Aliases: []string{"ls"}, Short: "List " + k.collection, Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := a.checkOutput(); err != nil {
+				return err
+			}
+			return a.getLists(c.Context(), []kind{k}, listing{})
+		},
+	}
+}
+
+// removeCommand deletes things of the exchange's own, and asks before.
+func (a *app) removeCommand(k kind) *cobra.Command {
+	var yes bool
+	c := &cobra.Command{
+		Use: "delete NAME…", Aliases: []string{"rm"}, Short: "Delete " + k.collection, Args: cobra.MinimumNArgs(1),
+		ValidArgsFunction: a.completes(a.namesOf(k.name)),
+		RunE: func(c *cobra.Command, args []string) error {
+			ts := make([]target, len(args))
+			for i, name := range args {
+				ts[i] = target{kind: k, name: name}
+			}
+			if err := a.confirm(yes, ts); err != nil {
+				return err
+			}
+			return a.deleteAll(c.Context(), ts, false, waiter{timeout: defaultTimeout})
+		},
+	}
+	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return c
+}
+
+func (a *app) regionCreate() *cobra.Command {
+	var spec struct {
+		DisplayName string            `json:"displayName,omitempty"`
+		Country     string            `json:"country,omitempty"`
+		City        string            `json:"city,omitempty"`
+		Driver      string            `json:"driver,omitempty"`
+		Labels      map[string]string `json:"labels,omitempty"`
+	}
+	c := &cobra.Command{
+		Use: "create NAME", Short: "Make a region, which an agent can then join", Args: cobra.ExactArgs(1),
+		Example: "  kontor region create fr-lyon-acme --country FR --city Lyon --driver qemu",
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.putOwn(c.Context(), target{kind: profileKind, name: args[0]}, spec)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&spec.DisplayName, "display-name", "", "name for people")
+	f.StringVar(&spec.Country, "country", "", "two-letter code (ISO 3166)")
+	f.StringVar(&spec.City, "city", "", "city")
+	f.StringVar(&spec.Driver, "driver", "", "kind of platform: qemu, fake")
+	f.StringToStringVar(&spec.Labels, "label", nil, "key=value (may be given several times)")
+	return c
+}
+
+// putOwn writes something of the exchange's own and says whether it is new.
+func (a *app) putOwn(ctx context.Context, t target, spec any) error {
+	c, err := a.connect()
+	if err != nil {
+		return err
+	}
+	at, err := t.url(ctx, c)
+	if err != nil {
+		return err
+	}
+	i, isNew, err := c.Put(ctx, at, map[string]any{"metadata": bodyMetadata{t.name}, "spec": spec}, 0)
+	switch {
+	case err != nil:
+		return err
+	case a.structured():
+		return a.write(i)
+	case isNew:
+		a.tell(t, "created")
+	default:
+		a.tell(t, "set")
+	}
+	return nil
+}
+
+// A joining is what the exchange answers to an operator who wants an agent.
+type joining struct {
+	Token     string    `json:"token"`
+	Command   string    `json:"command"`
+	ExpiresAt time.Time `json:"expiresAt"`
+}
+
+func (a *app) regionJoin() *cobra.Command {
+	var ttl time.Duration
+	var out string
+	c := &cobra.Command{
+		Use:   "join NAME",
+		Short: "Make a single-use token with which an agent joins, and show its command",
+		Long: `Make a token with which one agent can join the region, once, and show the
+command to run at the provider. The token is a secret: it goes to a file (--out), or alone to standard
+output, and never into an argument list.`,
+		Example:           "  kontor region join fr-lyon-acme --out join.token",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completes(a.regionNames),
+		RunE: func(c *cobra.Command, args []string) error {
+			x, err := a.connect()
+			if err != nil {
+				return err
+			}
+			var j joining
+			if err := x.Post(c.Context(), x.Exchange("regions", args[0], "join"), map[string]string{"ttl": ttl.String()}, &j); err != nil {
+				return err
+			}
+			return a.joined(j, out)
+		},
+	}
+	c.Flags().DurationVar(&ttl, "ttl", time.Hour, "how long the token is good")
+	c.Flags().StringVar(&out, "out", "", "file for the token, made readable by you alone")
+	return c
+}
+
+func (a *app) joined(j joining, out string) error {
+	if a.structured() {
+		return a.write(j)
+	}
+	if err := a.secret(j.Token, out); err != nil {
+		return err
+	}
+	if out != "" {
+		j.Command = strings.Replace(j.Command, "FILE", out, 1)
+	}
+	fmt.Fprintf(a.stderr, "At the provider, until %s:\n  %s\n", j.ExpiresAt.Format(time.RFC3339), clean(j.Command))
+	return nil
+}
+
+// secret hands a secret to its file, or alone to standard output.
+func (a *app) secret(text, file string) error {
+	if file == "" {
+		_, err := fmt.Fprintln(a.stdout, text)
+		return err
+	}
+	if err := writePrivate(file, []byte(text+"\n")); err != nil {
+		return fault.Invalid.Errorf("write secret: %w", err)
+	}
+	fmt.Fprintf(a.stderr, "written to %s\n", file)
+	return nil
+}
+
+// writePrivate puts a file in place whole, readable by its owner alone.
+func writePrivate(name string, b []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".kontor-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // fails when all went well
+	_, err = f.Write(b)
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	return err
+}
+
+func (a *app) regionResync() *cobra.Command {
+	var apply bool
+	c := &cobra.Command{
+		Use:               "resync NAME",
+		Short:             "Compare what is wanted with what the platform has; --apply acts on it",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completes(a.regionNames),
+		RunE: func(c *cobra.Command, args []string) error {
+			x, err := a.connect()
+			if err != nil {
+				return err
+			}
+			var answer struct {
+				Differences []wire.Difference `json:"differences"`
+			}
+			if err := x.Post(c.Context(), x.Exchange("regions", args[0], "resync"), map[string]bool{"apply": apply}, &answer); err != nil {
+				return err
+			}
+			if a.structured() {
+				return a.write(answer)
+			}
+			return a.differences(answer.Differences, apply)
+		},
+	}
+	c.Flags().BoolVar(&apply, "apply", false, "act on the differences, not only show them")
+	return c
+}
+
+func (a *app) differences(all []wire.Difference, applied bool) error {
+	if len(all) == 0 {
+		fmt.Fprintln(a.stdout, "no difference")
+		return nil
+	}
+	t := a.table("KIND", "RESOURCE", "HAVE", "WANT", "ACTION", "DETAIL")
+	for _, d := range all {
+		what := d.URN
+		if what == "" {
+			what = d.ID
+		}
+		t.row(d.Kind, what, d.Have, d.Want, d.Action, d.Detail)
+	}
+	if !applied {
+		fmt.Fprintln(a.stderr, "nothing done yet; --apply does it")
+	}
+	return t.flush()
+}
+
+func (a *app) regionOrphans() *cobra.Command {
+	var approve []string
+	c := &cobra.Command{
+		Use:   "orphans NAME",
+		Short: "List what the platform has of ours and the exchange does not know; --approve removes it",
+		Args:  cobra.ExactArgs(1), ValidArgsFunction: a.completes(a.regionNames),
+		RunE: func(c *cobra.Command, args []string) error {
+			x, err := a.connect()
+			if err != nil {
+				return err
+			}
+			at := x.Exchange("regions", args[0], "orphans")
+			for _, id := range approve {
+				if err := x.Post(c.Context(), client.Under(at, id, "approve"), nil, nil); err != nil {
+					return err
+				}
+				fmt.Fprintf(a.stderr, "orphan %s will be removed\n", clean(id))
+			}
+			orphans := kind{name: "orphan", collection: "orphans", at: func(context.Context, *client.Client, client.Place) (string, error) { return at, nil }}
+			return a.getLists(c.Context(), []kind{orphans}, listing{})
+		},
+	}
+	c.Flags().StringArrayVar(&approve, "approve", nil, "id of an orphan to remove (may be given several times)")
+	return c
+}
+
+// account gives the account that a command is about: the named one, or the caller's.
+func (a *app) account(ctx context.Context, named string) (string, error) {
+	if named != "" {
+		return named, nil
+	}
+	who, err := a.whoami(ctx)
+	return who.Subject, err
+}
+
+func whoamiCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "whoami", Short: "Show who the exchange takes you for", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if a.structured() {
+				return a.raw(c.Context(), "whoami")
+			}
+			who, err := a.whoami(c.Context())
+			if err != nil {
+				return err
+			}
+			t := a.table("SUBJECT", "OPERATOR", "TENANTS", "TOKEN EXPIRES", "EXCHANGE")
+			t.row(who.Subject, fmt.Sprint(who.Operator), strings.Join(who.Tenants, ","), who.ExpiresAt, a.settings.URL)
+			return t.flush()
+		},
+	}
+}
+
+// raw shows a document of the exchange's own as it comes.
+func (a *app) raw(ctx context.Context, segments ...string) error {
+	c, err := a.connect()
+	if err != nil {
+		return err
+	}
+	var v any
+	if _, err := c.Do(ctx, client.Call{Method: http.MethodGet, URL: c.Exchange(segments...), Out: &v}); err != nil {
+		return err
+	}
+	return a.write(v)
+}
