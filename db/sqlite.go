@@ -33,9 +33,11 @@ func openSQLite(ctx context.Context, name string, log *slog.Logger) (*DB, error)
 	d := &DB{log: log}
 	d.writer = newWriter(d, single)
 	if err := d.writer.connect(ctx); err != nil {
+		single.Close()
 		return nil, err
 	}
 	if d.pool, err = sql.Open("sqlite", dataSource(path, "_query_only", "on")); err != nil {
+		single.Close()
 		return nil, err
 	}
 	readers := max(4, 2*runtime.GOMAXPROCS(0))

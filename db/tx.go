@@ -57,7 +57,9 @@ type inside struct{} // marks the context of a transaction
 // error or panics: then nothing of it stays. When InTx returns nil, the write is durable.
 // After a clash with another writer fn is called again, so it must set what
 // it fills from scratch. It must use the context that it gets, and must not
-// call InTx, wait for other writers, or do slow work.
+// call InTx, wait for other writers, or do slow work. A statement that failed
+// ends the transaction on PostgreSQL, so fn returns then; what may be there
+// already is inserted with ON CONFLICT DO NOTHING.
 //
 // The isolation is that of READ COMMITTED; on SQLite writers see one another
 // strictly in turn.

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/kontor-cloud/kontor/fault"
@@ -25,6 +26,7 @@ type writer struct {
 	stmts *statements
 
 	queue   chan *part
+	closing sync.Once
 	stop    chan struct{}
 	stopped chan struct{}
 }
@@ -227,17 +229,15 @@ func answer(parts []*part, err error) {
 	}
 }
 
+// close lets the group end that is under way.
 func (w *writer) close() {
-	select {
-	case <-w.stop:
-		return
-	default:
-	}
-	close(w.stop)
-	<-w.stopped
-	if w.conn != nil {
-		w.stmts.close()
-		w.conn.Close()
-	}
-	w.pool.Close()
+	w.closing.Do(func() {
+		close(w.stop)
+		<-w.stopped
+		if w.conn != nil {
+			w.stmts.close()
+			w.conn.Close()
+		}
+		w.pool.Close()
+	})
 }

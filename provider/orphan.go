@@ -20,6 +20,7 @@ type Orphan struct {
 }
 
 const (
+	maxOrphans    = 10_000      // of a region
 	maxOrphanText = 512         // bytes of each field
 	orphanSeenAt  = time.Minute // how exact LastSeen is
 )
@@ -28,6 +29,9 @@ const (
 // is gone and forgotten, with its approval. It returns the ids whose removal
 // was approved. A list that is no news costs one query and no write.
 func (s *Store) ReportOrphans(ctx context.Context, region string, list []wire.Orphan) (approved []string, err error) {
+	if len(list) > maxOrphans {
+		return nil, fault.TooLarge.Errorf("more than %d orphans", maxOrphans)
+	}
 	reported := make(map[string]wire.Orphan, len(list))
 	for _, o := range list {
 		if o.ID == "" || max(len(o.ID), len(o.Kind), len(o.Name), len(o.Native)) > maxOrphanText {
