@@ -59,7 +59,7 @@ func (k images) Ensure(ctx context.Context, want driver.Image) (driver.Image, er
 	if have, err := k.host.images.get(want.ID); ended && err == nil {
 		return have, nil
 	}
-	want.State, want.Detail = driver.Building, "copying the volume"
+	want.State, want.Detail, want.Native = driver.Building, "copying the volume", fileName(want.ID)
 	return want, nil
 }
 

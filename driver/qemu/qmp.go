@@ -111,7 +111,7 @@ func monitorFault(command string, err *qmpError) error {
 	switch {
 	case err.Class == "DeviceNotFound" || strings.Contains(err.Desc, "not found"):
 		kind = fault.Missing
-	case strings.Contains(err.Desc, "Failed to get"), strings.Contains(err.Desc, "in use"):
+	case strings.Contains(err.Desc, "Failed to get"): // the lock on a disk
 		kind = fault.Conflict
 	}
 	return kind.Errorf("monitor: %s: %w", command, err)

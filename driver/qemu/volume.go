@@ -118,7 +118,7 @@ func (k volumes) create(ctx context.Context, want driver.Volume) (driver.Volume,
 			return want, err
 		}
 		if !ready {
-			want.State, want.Detail = driver.Building, "copying the image"
+			want.State, want.Detail, want.Native = driver.Building, "copying the image", fileName(want.ID)
 			return want, nil
 		}
 		v.Layer = layer
