@@ -161,11 +161,7 @@ func (n *network) obey(o order, stop func()) error {
 		stop()
 		return nil
 	case doReload:
-		cfg, err := load(n.dir)
-		if err != nil {
-			return err
-		}
-		return n.apply(cfg)
+		return n.reload()
 	}
 	return fault.Unsupported.Errorf("no such order: %q", o.Do)
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -25,11 +26,11 @@ type resolver struct {
 }
 
 // serveDNS answers on both transports until close.
-func serveDNS(subnet string, udp net.PacketConn, tcp net.Listener, table func() *table) *resolver {
+func serveDNS(subnet string, udp net.PacketConn, tcp net.Listener, table func() *table, work *sync.WaitGroup) *resolver {
 	r := &resolver{subnet: subnet, table: table, slots: make(chan struct{}, maxLookups)}
 	r.servers = []*dns.Server{{PacketConn: udp, Handler: r}, {Listener: tcp, Handler: r, MaxTCPQueries: 64}}
 	for _, s := range r.servers {
-		go s.ActivateAndServe() // ends when its socket does
+		work.Go(func() { s.ActivateAndServe() }) // ends when its socket does
 	}
 	return r
 }

@@ -357,16 +357,17 @@ func (fs *forwards) newClient(o outside, l *net.UDPConn, from netip.AddrPort, al
 	}
 	c := &clientConn{Conn: in}
 	c.heard()
+	all.add(from, c)
 	started := fs.net.proxies.start(w.guest.Addr(), fs.still(o, w), func(p *proxy) {
 		defer all.forget(from)
 		if p.hold(in) {
-			pumpDatagrams(writerTo{l, from}, in, &c.last)
+			pumpDatagrams(writerTo{l, from}, in, &c.last, idleUDP)
 		}
 	})
 	if !started {
+		all.forget(from)
 		in.Close()
 		return nil
 	}
-	all.add(from, c)
 	return c
 }

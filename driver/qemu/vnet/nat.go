@@ -105,10 +105,14 @@ func (n *network) udpOut(r *udp.ForwarderRequest) {
 		return
 	}
 	in := gonet.NewUDPConn(&wq, ep)
+	idle := idleUDP
+	if dst.Port() == 53 {
+		idle = idleLookup
+	}
 	started := n.proxies.start(guest.Addr(), allowed, func(p *proxy) {
 		out, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(dst))
 		if p.hold(in) && err == nil && p.hold(out) {
-			exchangeDatagrams(in, out)
+			exchangeDatagrams(in, out, idle)
 		}
 	})
 	if !started {

@@ -20,11 +20,13 @@ type network struct {
 	started time.Time
 	table   atomic.Pointer[table]
 
+	reloading sync.Mutex // from reading the configuration to having applied it
 	mu        sync.Mutex // held while the configuration changes
 	version   uint64
 	ports     map[string]*port
 	resolvers map[netip.Addr]*resolver // by gateway
 
+	resolving  sync.WaitGroup
 	host       *host
 	forwards   *forwards
 	proxies    *proxies
@@ -132,7 +134,7 @@ func (n *network) resolve(t *table) error {
 			errs = append(errs, err)
 			continue
 		}
-		n.resolvers[gw] = serveDNS(id, udp, tcp, n.table.Load)
+		n.resolvers[gw] = serveDNS(id, udp, tcp, n.table.Load, &n.resolving)
 	}
 	return errors.Join(errs...)
 }
@@ -171,6 +173,7 @@ func (n *network) close() {
 	for _, r := range n.resolvers {
 		r.close()
 	}
+	n.resolving.Wait()
 	n.closePorts(nil)
 	n.host.close()
 }

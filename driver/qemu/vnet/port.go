@@ -16,6 +16,9 @@ import (
 // queueLen is how many frames wait for a guest before others are dropped.
 const queueLen = 512
 
+// redialEvery is how often a port looks for its guest, at most.
+const redialEvery = 100 * time.Millisecond
+
 // A port is the network's end of a NIC: the sockets that QEMU connects to and
 // the queue of what it has yet to read. A guest that does not read fills its
 // own queue and disturbs nobody.
@@ -168,29 +171,30 @@ func (p *port) write() {
 		case <-p.done:
 			return
 		case f := <-p.queue:
-			l := p.current()
-			if l == nil && time.Now().After(redial) {
-				redial = time.Now().Add(200 * time.Millisecond)
-				l = p.dial()
+			ok := p.deliver(p.current(), f)
+			if !ok && time.Now().After(redial) {
+				redial = time.Now().Add(redialEvery)
+				ok = p.deliver(p.dial(), f) // to one that came in the former's place
 			}
-			p.deliver(l, f)
+			if !ok {
+				p.received.dropped.Add(1)
+			}
+			f.release()
 		}
 	}
 }
 
-func (p *port) deliver(l link, f *frame) {
-	n := f.n
-	defer f.release()
+// deliver reports whether it could write the frame.
+func (p *port) deliver(l link, f *frame) bool {
 	if l == nil {
-		p.received.dropped.Add(1)
-		return
+		return false
 	}
 	if err := l.send(f, len(p.queue) > 0); err != nil {
-		p.received.dropped.Add(1)
 		p.lose(l)
-		return
+		return false
 	}
-	p.received.count(n)
+	p.received.count(f.n)
+	return true
 }
 
 // dial looks for a guest that waits for datagrams.

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +13,8 @@ import (
 const (
 	maxProxiesOfGuest = MaxProxies / 8
 	idleUDP           = time.Minute
-	maxDatagram       = 16 << 10 // longer ones are cut, to bound memory
+	idleLookup        = 5 * time.Second // of DNS, where each question has a port of its own
+	maxDatagram       = 16 << 10        // longer ones are cut, to bound memory
 )
 
 // proxies are the connections between guests and the host's network.
@@ -143,26 +143,26 @@ func pump(to, from halfCloser) {
 	to.CloseWrite()
 }
 
-// exchangeDatagrams copies both ways until neither has sent for a while.
-func exchangeDatagrams(a, b net.Conn) {
+// exchangeDatagrams copies both ways until neither has sent for so long.
+func exchangeDatagrams(a, b net.Conn, idle time.Duration) {
 	var last atomic.Int64
 	last.Store(time.Now().UnixNano())
 	var both sync.WaitGroup
-	both.Go(func() { pumpDatagrams(a, b, &last); a.Close(); b.Close() })
-	both.Go(func() { pumpDatagrams(b, a, &last); a.Close(); b.Close() })
+	both.Go(func() { pumpDatagrams(a, b, &last, idle); a.Close(); b.Close() })
+	both.Go(func() { pumpDatagrams(b, a, &last, idle); a.Close(); b.Close() })
 	both.Wait()
 }
 
 // pumpDatagrams copies from one to the other. Last is when either side was
 // heard, in nanoseconds.
-func pumpDatagrams(to io.Writer, from net.Conn, last *atomic.Int64) {
+func pumpDatagrams(to io.Writer, from net.Conn, last *atomic.Int64, idle time.Duration) {
 	buf := make([]byte, maxDatagram)
 	for {
-		from.SetReadDeadline(time.Unix(0, last.Load()).Add(idleUDP))
+		from.SetReadDeadline(time.Unix(0, last.Load()).Add(idle))
 		n, err := from.Read(buf)
 		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded) || isTimeout(err):
-			if time.Since(time.Unix(0, last.Load())) < idleUDP {
+		case isTimeout(err):
+			if time.Since(time.Unix(0, last.Load())) < idle {
 				continue
 			}
 			return

@@ -30,19 +30,29 @@ func Run(ctx context.Context, dir string, log *slog.Logger) error {
 		return err
 	}
 	defer unlock()
-	cfg, err := load(dir)
-	if err != nil {
-		return err
+	if err := os.WriteFile(pidPath(dir), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {
+		return fmt.Errorf("write the process id: %w", err)
 	}
 	n, err := newNetwork(dir, log)
 	if err != nil {
 		return err
 	}
 	defer n.close()
-	if err := n.apply(cfg); err != nil {
+	if err := n.reload(); err != nil {
 		return err
 	}
 	return n.serve(ctx)
+}
+
+// reload applies what config.json says now.
+func (n *network) reload() error {
+	n.reloading.Lock()
+	defer n.reloading.Unlock()
+	cfg, err := load(n.dir)
+	if err != nil {
+		return err
+	}
+	return n.apply(cfg)
 }
 
 // serve takes orders until the end.
@@ -81,9 +91,11 @@ func (n *network) sweepUntil(ctx context.Context) {
 	}
 }
 
-// lock makes this the only process of dir, and writes its id there.
+func pidPath(dir string) string { return filepath.Join(dir, "vnet.pid") }
+
+// lock makes the caller the only process of dir.
 func lock(dir string) (unlock func(), err error) {
-	path := filepath.Join(dir, "vnet.pid")
+	path := pidPath(dir)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the lock: %w", err)
@@ -93,16 +105,8 @@ func lock(dir string) (unlock func(), err error) {
 		f.Close()
 		return nil, fault.Conflict.Errorf("lock %s: another process serves this network", path)
 	}
-	if err == nil {
-		err = errors.Join(f.Truncate(0), writeAt(f, strconv.Itoa(os.Getpid())+"\n"))
-	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
 	}
 	return func() { f.Close() }, nil // the file stays: removing it would let two hold it
-}
-
-func writeAt(f *os.File, text string) error {
-	_, err := f.WriteAt([]byte(text), 0)
-	return err
 }
