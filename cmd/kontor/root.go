@@ -45,7 +45,9 @@ func groups() []group {
 		{"exchange", "The exchange:", true, []func(*app) *cobra.Command{
 			whoamiCommand, tokenCommand, accountCommand, tenantCommand, regionCommand,
 		}},
-		{"running", "Running Kontor:", false, []func(*app) *cobra.Command{}},
+		{"running", "Running Kontor:", false, []func(*app) *cobra.Command{
+			serveCommand, agentCommand, upCommand, demoCommand, configCommand, networkCommand,
+		}},
 		{"settings", "Settings and manual:", false, []func(*app) *cobra.Command{
 			contextCommand, manCommand, versionCommand,
 		}},

@@ -31,7 +31,7 @@ func Each(t *testing.T, test func(t *testing.T, d *db.DB)) {
 // EachURL is Each for tests that open the database themselves.
 func EachURL(t *testing.T, test func(t *testing.T, url string)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, sqliteURL(t)) })
-	t.Run("postgres", func(t *testing.T) { test(t, postgresURL(t)) })
+	t.Run("postgres", func(t *testing.T) { test(t, PostgresURL(t)) })
 }
 
 // SQLite opens an empty database in a file.
@@ -39,7 +39,7 @@ func SQLite(tb testing.TB) *db.DB { return open(tb, sqliteURL(tb)) }
 
 // Postgres opens an empty database in a schema of its own. It skips the test
 // when there is no PostgreSQL.
-func Postgres(tb testing.TB) *db.DB { return open(tb, postgresURL(tb)) }
+func Postgres(tb testing.TB) *db.DB { return open(tb, PostgresURL(tb)) }
 
 func open(tb testing.TB, url string) *db.DB {
 	tb.Helper()
@@ -53,7 +53,9 @@ func open(tb testing.TB, url string) *db.DB {
 
 func sqliteURL(tb testing.TB) string { return filepath.Join(tb.TempDir(), "kontor.db") }
 
-func postgresURL(tb testing.TB) string {
+// PostgresURL names an empty schema of its own. It skips the test when there is
+// no PostgreSQL.
+func PostgresURL(tb testing.TB) string {
 	tb.Helper()
 	server := os.Getenv(Environment)
 	if server == "" {

@@ -1,0 +1,57 @@
+# Everything that people and CI run. "make" builds; "make demo" shows.
+SHELL := /bin/bash
+BIN   := bin/kontor
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kontor
+TOOL  := go tool -modfile=tools/go.mod
+LINT  := $(CACHE)/bin/golangci-lint-v2.15.0
+IMAGE := $(or $(KONTOR_IMAGE),$(CACHE)/image/kontor-tiny.qcow2)
+
+.PHONY: build demo test race check lint bench fuzz lab golden clean image qemu crash
+
+build: ## the binary, static
+	CGO_ENABLED=0 go build -trimpath -o $(BIN) ./cmd/kontor
+
+demo: build qemu image ## a real machine at one of three providers, through the API
+	$(BIN) demo --image $(IMAGE) $(if $(ONCE),--once)
+
+qemu: ## QEMU from the distribution, when missing
+	@hack/install qemu
+
+image: ## the tiny guest, when missing; KONTOR_IMAGE=file.qcow2 takes yours
+	@$(if $(KONTOR_IMAGE),test -r $(KONTOR_IMAGE),image/build)
+
+test: ## everything that needs no more than ten minutes; skips say why
+	hack/test go test -count=1 -timeout 20m ./...
+
+race: ## the same under the race detector, without real machines
+	KONTOR_TEST_QEMU=off hack/test go test -race -count=1 -timeout 30m ./...
+
+check: lint ## vet, staticcheck, golangci-lint, gofumpt, import arrows
+	go vet ./...
+	$(TOOL) staticcheck ./...
+	@out=$$($(TOOL) gofumpt -l .); test -z "$$out" || { echo "run gofumpt on:"; echo "$$out"; exit 1; }
+	go test -run TestImportArrows .
+
+lint: $(LINT)
+	$(LINT) run ./...
+
+$(LINT): tools/lint.mod
+	mkdir -p $(@D)
+	cd tools && GOFLAGS=-mod=mod go build -modfile=lint.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+bench: ## benchmarks, ten runs, compared with bench/baseline.txt
+	mkdir -p bench
+	hack/test go test -run '^$$' -bench . -benchmem -count $(or $(COUNT),10) ./db ./resource ./api ./agent ./driver/... ./cmd/kontor | tee bench/latest.txt
+	$(TOOL) benchstat $(wildcard bench/baseline.txt) bench/latest.txt
+
+fuzz: ## every fuzzer for FUZZTIME (default 1m)
+	hack/fuzz $(or $(FUZZTIME),1m)
+
+lab: qemu image ## slow runs against real counterparts; skips say why
+	KONTOR_LAB=1 hack/test go test -count=1 -timeout 60m -v -run 'Lab' ./...
+
+golden: ## rewrite golden files
+	hack/test go test ./db ./driver/qemu -update
+
+clean:
+	rm -rf bin bench/latest.txt

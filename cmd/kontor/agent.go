@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kontor-cloud/kontor/agent"
+	"github.com/kontor-cloud/kontor/driver/qemu/vnet"
+)
+
+func agentCommand(a *app) *cobra.Command {
+	var file, joinFile, driverFile string
+	var c agent.Config
+	cmd := &cobra.Command{
+		Use:   "agent",
+		Short: "Run the agent beside a platform",
+		Long: `Run the agent beside a platform. It dials out to the exchange and needs no
+inbound port. The first start needs the join token that "kontor region join"
+printed, in a file; "-" reads it from standard input.`,
+		Example: `  kontor region join de-berlin-spree > join.token
+  kontor agent --driver qemu --dir /var/lib/kontor-agent --join-file join.token`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			given := c
+			if file != "" {
+				if err := readConfig(file, &c); err != nil {
+					return err
+				}
+			}
+			if given.Dir != "" {
+				c.Dir = given.Dir
+			}
+			if given.Driver != "" {
+				c.Driver = given.Driver
+			}
+			if err := a.readAgentFiles(&c, joinFile, driverFile); err != nil {
+				return err
+			}
+			return runAgent(cmd.Context(), c, a.logger())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&file, "config", "", "configuration file (dir, driver, config, relist …)")
+	f.StringVar(&c.Dir, "dir", "", "directory for the agent's key, certificate and journal, and for the driver")
+	f.StringVar(&c.Driver, "driver", "", "platform to drive: "+strings.Join(slices.Sorted(maps.Keys(drivers)), ", "))
+	f.StringVar(&driverFile, "driver-config", "", "configuration file of the driver")
+	f.StringVar(&joinFile, "join-file", "", "file with the join token; - is standard input")
+	return cmd
+}
+
+// readAgentFiles takes what must not stand in a command line from files.
+func (a *app) readAgentFiles(c *agent.Config, joinFile, driverFile string) error {
+	if joinFile != "" {
+		b, err := a.readFile(joinFile)
+		if err != nil {
+			return fmt.Errorf("read the join token: %w", err)
+		}
+		c.Join = strings.TrimSpace(string(b))
+	}
+	if driverFile != "" {
+		if err := readConfig(driverFile, &c.Config); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func runAgent(ctx context.Context, c agent.Config, log *slog.Logger) error {
+	open, ok := drivers[c.Driver]
+	if !ok {
+		return usagef("no driver %q; this binary has %s", c.Driver, strings.Join(slices.Sorted(maps.Keys(drivers)), ", "))
+	}
+	if c.Dir == "" {
+		return usagef("say where the agent keeps its key: --dir DIR")
+	}
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return fmt.Errorf("make the agent's directory: %w", err)
+	}
+	c.Version = version()
+	return agent.Run(ctx, c, open, log)
+}
+
+// networkCommand is what the qemu driver starts for each network.
+func networkCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "qemu-network DIR", Hidden: true, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return vnet.Run(cmd.Context(), args[0], a.logger())
+		},
+	}
+}

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kontor-cloud/kontor/api"
+	"github.com/kontor-cloud/kontor/client"
+	"github.com/kontor-cloud/kontor/db/dbtest"
+	"github.com/kontor-cloud/kontor/resource"
+	"github.com/kontor-cloud/kontor/seca"
+)
+
+// A rig is a whole exchange with one fake region and its agent, in this
+// process, so that the CPU time of all of it is counted.
+type rig struct {
+	b      *testing.B
+	client *client.Client
+	place  client.Place
+}
+
+func newRig(b *testing.B, db string) *rig {
+	b.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	c := defaultExchange()
+	c.Data, c.DB, c.Agents = b.TempDir(), db, "127.0.0.1:0"
+	c.Listen = []listener{{Address: "127.0.0.1:0", Profile: api.Strict}}
+	a := &app{env: map[string]string{}, stdout: io.Discard, stderr: io.Discard}
+	ready, ended := make(chan *exchange, 1), make(chan error, 1)
+	go func() { ended <- a.up(ctx, c, 1, func(x *exchange) { ready <- x }) }()
+	b.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			b.Error(err)
+		}
+	})
+	var x *exchange
+	select {
+	case x = <-ready:
+	case err := <-ended:
+		ended <- err
+		b.Fatal(err)
+	}
+	token, err := os.ReadFile(filepath.Join(c.Data, "admin.token"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	cl, err := client.New(x.publicURL(), strings.TrimSpace(string(token)), client.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := &rig{b: b, client: cl, place: client.Place{Tenant: demoTenant, Region: "fake-1", Workspace: "w"}}
+	r.put("workspace", "w", `{}`)
+	return r
+}
+
+func (r *rig) at(kind, name string) string {
+	k, ok := resource.KindNamed(kind)
+	if !ok {
+		r.b.Fatal("no kind", kind)
+	}
+	at, err := r.client.Resource(context.Background(), k, r.place, name)
+	if err != nil {
+		r.b.Fatal(err)
+	}
+	return at
+}
+
+func (r *rig) put(kind, name, spec string) {
+	if _, _, err := r.client.Put(context.Background(), r.at(kind, name), map[string]any{"spec": json.RawMessage(spec)}, 0); err != nil {
+		r.b.Error(err)
+	}
+}
+
+const benchVolume = `{"sizeGB":1,"skuRef":{"resource":"skus/seca.rd100"}}`
+
+func (r *rig) active(at string) {
+	for {
+		i, err := r.client.Get(context.Background(), at)
+		if err != nil {
+			r.b.Error(err)
+			return
+		}
+		if i.State() == seca.Active {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// cpu reports the CPU time that all threads of this process used per operation.
+func cpu(b *testing.B, loop func()) {
+	b.Helper()
+	used := func() time.Duration {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	before := used()
+	b.ResetTimer()
+	loop()
+	b.StopTimer()
+	b.ReportMetric(float64(used()-before)/1e6/float64(b.N), "cpu-ms/op")
+}
+
+func databases(b *testing.B, bench func(b *testing.B, db string)) {
+	b.Run("sqlite", func(b *testing.B) { bench(b, "") })
+	b.Run("postgres", func(b *testing.B) { bench(b, dbtest.PostgresURL(b)) })
+}
+
+// BenchmarkControl is what an HTTP request costs here that does nothing.
+func BenchmarkControl(b *testing.B) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"metadata":{"name":"x"}}`)
+	}))
+	defer s.Close()
+	c, err := client.New(s.URL, "x", client.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	cpu(b, func() {
+		for range b.N {
+			if _, err := c.Get(context.Background(), s.URL+"/x"); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkGet(b *testing.B) {
+	databases(b, func(b *testing.B, db string) {
+		r := newRig(b, db)
+		r.put("block-storage", "v", benchVolume)
+		at := r.at("block-storage", "v")
+		r.active(at)
+		cpu(b, func() {
+			for range b.N {
+				if _, err := r.client.Get(context.Background(), at); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	})
+}
+
+func BenchmarkCreate(b *testing.B) {
+	databases(b, func(b *testing.B, db string) {
+		r := newRig(b, db)
+		cpu(b, func() {
+			for n := range b.N {
+				r.put("role", fmt.Sprintf("r%d", n), `{"permissions":[{"provider":"seca.compute","resources":["*"],"verb":["get"]}]}`)
+			}
+		})
+	})
+}
+
+// BenchmarkCreateToActive has 8 clients create volumes and poll until the
+// agent has made them.
+func BenchmarkCreateToActive(b *testing.B) {
+	databases(b, func(b *testing.B, db string) {
+		r := newRig(b, db)
+		var n atomic.Int64
+		cpu(b, func() {
+			var wg sync.WaitGroup
+			for range 8 {
+				wg.Go(func() {
+					for i := n.Add(1); i <= int64(b.N); i = n.Add(1) {
+						name := fmt.Sprintf("v%d", i)
+						r.put("block-storage", name, benchVolume)
+						r.active(r.at("block-storage", name))
+					}
+				})
+			}
+			wg.Wait()
+		})
+	})
+}
+
+// BenchmarkList50 lists 50 of 2,000.
+func BenchmarkList50(b *testing.B) {
+	databases(b, func(b *testing.B, db string) {
+		r := newRig(b, db)
+		for n := range 2000 {
+			r.put("role", fmt.Sprintf("r%d", n), `{"permissions":[{"provider":"seca.compute","resources":["*"],"verb":["get"]}]}`)
+		}
+		at := strings.TrimSuffix(r.at("role", "x"), "/x") + "?limit=50"
+		cpu(b, func() {
+			for range b.N {
+				var l seca.List[seca.Document]
+				if _, err := r.client.Do(context.Background(), client.Call{Method: http.MethodGet, URL: at, Out: &l}); err != nil || len(l.Items) != 50 {
+					b.Fatal(len(l.Items), err)
+				}
+			}
+		})
+	})
+}
+

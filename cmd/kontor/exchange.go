@@ -1,0 +1,238 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kontor-cloud/kontor/api"
+	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/provider"
+	"github.com/kontor-cloud/kontor/resource"
+	"github.com/kontor-cloud/kontor/seca"
+	"github.com/kontor-cloud/kontor/tenant"
+)
+
+// A listener is where clients are served, and how they are refused.
+type listener struct {
+	Address string      `json:"address"`
+	Profile api.Profile `json:"profile"`
+}
+
+// exchangeConfig is the configuration file of "kontor serve".
+type exchangeConfig struct {
+	Data      string     `json:"data"`                // directory of the database file, the first token and, with "up", the agents
+	DB        string     `json:"db,omitempty"`        // postgres://… instead of the file
+	Listen    []listener `json:"listen"`              // for clients
+	URL       string     `json:"url,omitempty"`       // where clients reach the first listener, if not at its address
+	Agents    string     `json:"agents"`              // address for agents, mutual TLS
+	AgentURL  string     `json:"agentURL,omitempty"`  // where agents reach it, if not at its address
+	PlainHTTP bool       `json:"plainHTTP,omitempty"` // serve clients without TLS beyond loopback, behind a proxy that has it
+}
+
+func defaultExchange() exchangeConfig {
+	return exchangeConfig{
+		Data:   "kontor-data",
+		Listen: []listener{{Address: "127.0.0.1:8080", Profile: api.Strict}},
+		Agents: "127.0.0.1:8443",
+	}
+}
+
+// An exchange is "kontor serve" put together: the file is the wiring diagram.
+type exchange struct {
+	*api.Exchange
+	config  exchangeConfig
+	db      *db.DB
+	log     *slog.Logger
+	clients []net.Listener
+	agents  net.Listener
+}
+
+// openExchange opens the database, makes what a new exchange needs, and
+// listens; nothing is served before run.
+func openExchange(ctx context.Context, c exchangeConfig, log *slog.Logger) (x *exchange, err error) {
+	x = &exchange{config: c, log: log}
+	defer func() {
+		if err != nil {
+			x.close()
+		}
+	}()
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	if err := x.listen(ctx); err != nil {
+		return nil, err
+	}
+	if x.db, err = db.Open(ctx, cmp.Or(c.DB, filepath.Join(c.Data, "kontor.db")), log); err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	providers, err := provider.Open(ctx, x.db)
+	if err != nil {
+		return nil, fmt.Errorf("open the providers: %w", err)
+	}
+	tenants, err := tenant.Open(ctx, x.db, "kontor:"+providers.Exchange)
+	if err != nil {
+		return nil, fmt.Errorf("open the tenants: %w", err)
+	}
+	x.Exchange = api.New(api.Config{
+		Resources: resource.NewStore(x.db), Tenants: tenants, Providers: providers,
+		URL: x.publicURL(), AgentURL: x.agentURL(), Lenient: c.Listen[0].Profile == api.Suite, Stop: ctx.Done(), Log: log,
+	})
+	return x, nil
+}
+
+func (x *exchange) listen(ctx context.Context) error {
+	var lc net.ListenConfig
+	for _, l := range x.config.Listen {
+		if l.Profile != api.Strict && l.Profile != api.Suite {
+			return usagef("profile %q is neither strict nor suite", l.Profile)
+		}
+		ln, err := lc.Listen(ctx, "tcp", l.Address)
+		if err != nil {
+			return fmt.Errorf("listen for clients: %w", err)
+		}
+		x.clients = append(x.clients, ln)
+		if a, ok := ln.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() && !x.config.PlainHTTP {
+			return usagef("%s is not a loopback address and this listener has no TLS; put a TLS proxy in front and say --plain-http, or listen on 127.0.0.1", l.Address)
+		}
+	}
+	if len(x.clients) == 0 {
+		return usagef("no address to listen on; say --listen HOST:PORT")
+	}
+	ln, err := lc.Listen(ctx, "tcp", x.config.Agents)
+	if err != nil {
+		return fmt.Errorf("listen for agents: %w", err)
+	}
+	x.agents = ln
+	return nil
+}
+
+func (x *exchange) publicURL() string {
+	if x.config.URL != "" {
+		return x.config.URL
+	}
+	return "http://" + x.clients[0].Addr().String()
+}
+
+func (x *exchange) agentURL() string {
+	if x.config.AgentURL != "" {
+		return x.config.AgentURL
+	}
+	return "https://" + x.agents.Addr().String()
+}
+
+// run serves until ctx ends, then lets requests finish.
+func (x *exchange) run(ctx context.Context) error {
+	tlsConfig, err := x.Providers.Authority.TLSConfig(x.agentHosts())
+	if err != nil {
+		return fmt.Errorf("make the certificate of the agents' listener: %w", err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for i, ln := range x.clients {
+		serve(ctx, g, api.Server(x.Handler(x.config.Listen[i].Profile), x.log), ln)
+	}
+	agents := api.Server(x.AgentHandler(), x.log)
+	serve(ctx, g, agents, tls.NewListener(x.agents, tlsConfig))
+	return g.Wait()
+}
+
+const drain = 10 * time.Second
+
+// serve answers on ln until ctx ends, then for at most drain until idle.
+func serve(ctx context.Context, g *errgroup.Group, s *http.Server, ln net.Listener) {
+	s.BaseContext = func(net.Listener) context.Context { return context.WithoutCancel(ctx) }
+	g.Go(func() error {
+		if err := s.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve on %s: %w", ln.Addr(), err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+		defer cancel()
+		if err := s.Shutdown(limit); err != nil {
+			return s.Close()
+		}
+		return nil
+	})
+}
+
+// agentHosts are the names and addresses that the certificate of the agents'
+// listener is for.
+func (x *exchange) agentHosts() []string {
+	hosts := []string{"localhost"}
+	if u, err := url.Parse(x.agentURL()); err == nil {
+		hosts = append(hosts, u.Hostname())
+	}
+	if host, _, err := net.SplitHostPort(x.agents.Addr().String()); err == nil {
+		hosts = append(hosts, host)
+	}
+	return hosts
+}
+
+func (x *exchange) close() {
+	for _, ln := range append(x.clients, x.agents) {
+		if ln != nil {
+			_ = ln.Close() // also closed by its server
+		}
+	}
+	if x.db != nil {
+		if err := x.db.Close(); err != nil {
+			x.log.Error("database not closed", "error", err)
+		}
+	}
+}
+
+const (
+	adminAccount  = "admin"
+	adminTokenTTL = 90 * 24 * time.Hour
+)
+
+// firstToken makes the first operator of a new exchange and writes his token
+// to a file that only its owner can read. It does nothing where there is one.
+func (x *exchange) firstToken(ctx context.Context) (file string, err error) {
+	file = filepath.Join(x.config.Data, "admin.token")
+	accounts, err := x.Tenants.Accounts(ctx)
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(file); err == nil || len(accounts) > 1 {
+		return "", nil
+	}
+	if err := x.Tenants.PutAccount(ctx, tenant.Account{ID: adminAccount, Display: "First operator", Operator: true}); err != nil {
+		return "", err
+	}
+	_, secret, err := x.Tenants.NewToken(ctx, adminAccount, "first", adminTokenTTL, seca.Scope{})
+	if err != nil {
+		return "", err
+	}
+	return file, writeSecret(file, secret)
+}
+
+// writeSecret puts a file in place whole, readable by its owner alone.
+func writeSecret(file, secret string) error {
+	f, err := os.CreateTemp(filepath.Dir(file), ".token-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	if _, err = f.WriteString(secret + "\n"); err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), file)
+}

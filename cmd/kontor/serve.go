@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	"github.com/kontor-cloud/kontor/api"
+)
+
+// exchangeFlags are the flags that "serve" and "up" share; they go over the file.
+type exchangeFlags struct {
+	config, data, db, url, agents, agentURL, profile string
+	listen                                           []string
+	plainHTTP                                        bool
+}
+
+func (e *exchangeFlags) add(c *cobra.Command) {
+	d := defaultExchange()
+	f := c.Flags()
+	f.StringVar(&e.data, "data", "", "directory for the database and the first token (default "+d.Data+")")
+	f.StringVar(&e.db, "db", "", "postgres://… instead of a SQLite file in the data directory")
+	f.StringArrayVar(&e.listen, "listen", nil, "HOST:PORT for clients, or HOST:PORT,suite with another profile; repeatable (default "+d.Listen[0].Address+")")
+	f.StringVar(&e.profile, "profile", string(api.Strict), "how requests are refused: strict (as SECA says) or suite (412, as its conformance suite wants)")
+	f.StringVar(&e.url, "url", "", "where clients reach the exchange, if not at its first address")
+	f.StringVar(&e.agents, "agents", "", "HOST:PORT for agents (mutual TLS)")
+	f.StringVar(&e.agentURL, "agent-url", "", "where agents reach it, if not at that address")
+	f.BoolVar(&e.plainHTTP, "plain-http", false, "serve clients without TLS beyond loopback, behind a proxy that has it")
+}
+
+// over puts the flags over a configuration.
+func (e *exchangeFlags) over(c exchangeConfig) exchangeConfig {
+	for _, f := range []struct {
+		to   *string
+		from string
+	}{{&c.Data, e.data}, {&c.DB, e.db}, {&c.URL, e.url}, {&c.Agents, e.agents}, {&c.AgentURL, e.agentURL}} {
+		if f.from != "" {
+			*f.to = f.from
+		}
+	}
+	if len(e.listen) > 0 {
+		c.Listen = nil
+	}
+	for _, l := range e.listen {
+		address, profile, found := strings.Cut(l, ",")
+		if !found {
+			profile = e.profile
+		}
+		c.Listen = append(c.Listen, listener{Address: address, Profile: api.Profile(profile)})
+	}
+	if len(e.listen) == 0 && e.profile != string(api.Strict) {
+		c.Listen[0].Profile = api.Profile(e.profile)
+	}
+	c.PlainHTTP = c.PlainHTTP || e.plainHTTP
+	return c
+}
+
+func serveCommand(a *app) *cobra.Command {
+	var flags exchangeFlags
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run an exchange",
+		Long: `Run an exchange. At its first start it makes an operator account and writes that
+account's token to admin.token in the data directory, readable by you alone.`,
+		Example: "  kontor serve --data /var/lib/kontor --listen 127.0.0.1:8080 --agents 0.0.0.0:8443 --agent-url https://exchange.example.eu:8443",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			conf := defaultExchange()
+			if flags.config != "" {
+				if err := readConfig(flags.config, &conf); err != nil {
+					return err
+				}
+			}
+			return a.serve(cmd.Context(), flags.over(conf))
+		},
+	}
+	c.Flags().StringVar(&flags.config, "config", "", "configuration file (see kontor config default)")
+	flags.add(c)
+	return c
+}
+
+func (a *app) serve(ctx context.Context, c exchangeConfig) error {
+	x, err := openExchange(ctx, c, a.logger())
+	if err != nil {
+		return err
+	}
+	defer x.close()
+	file, err := x.firstToken(ctx)
+	if err != nil {
+		return fmt.Errorf("make the first operator: %w", err)
+	}
+	if file != "" {
+		fmt.Fprintf(a.stderr, "first start: the token of operator %q is in %s\n", adminAccount, file)
+	}
+	fmt.Fprintln(a.stdout, "ready", x.publicURL())
+	return x.run(ctx)
+}
+
+// readConfig reads YAML or JSON strictly: an unknown key is an error.
+func readConfig(file string, to any) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("read the configuration: %w", err)
+	}
+	if err := yaml.UnmarshalStrict(b, to); err != nil {
+		return usagef("%s: %v", file, err)
+	}
+	return nil
+}
+
+func configCommand(a *app) *cobra.Command {
+	return family("config", "Configuration of the exchange", &cobra.Command{
+		Use: "default", Short: "Print the configuration that \"serve\" has without a file", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			b, err := yaml.Marshal(defaultExchange())
+			if err == nil {
+				_, err = a.stdout.Write(b)
+			}
+			return err
+		},
+	})
+}
+
+// logger writes to standard error: text for people, JSON if KONTOR_LOG=json.
+func (a *app) logger() *slog.Logger {
+	level := slog.LevelInfo
+	if a.env["KONTOR_LOG_LEVEL"] == "debug" {
+		level = slog.LevelDebug
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if a.env["KONTOR_LOG"] == "json" {
+		return slog.New(slog.NewJSONHandler(a.stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(a.stderr, options))
+}

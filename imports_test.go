@@ -1,0 +1,58 @@
+package kontor_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/kontor-cloud/kontor/"
+
+// may says which of our own packages each package may import. Arrows point
+// from commands over edges and nouns to the base, never back or sideways.
+var may = map[string]string{
+	// base
+	"fault": "", "urn": "fault", "seca": "", "driver": "fault", "wire": "driver fault seca", "db": "fault", "db/dbtest": "db",
+	// drivers know nothing of the exchange
+	"driver/drivertest": "driver fault", "driver/fake": "driver fault",
+	"driver/qemu": "driver fault driver/qemu/vnet", "driver/qemu/vnet": "driver fault",
+	// nouns, each importing only what stands before it
+	"tenant":   "db fault seca urn",
+	"provider": "db driver fault seca urn wire tenant",
+	"resource": "db driver fault seca urn wire tenant provider",
+	// edges
+	"api":    "db driver fault seca urn wire tenant provider resource",
+	"agent":  "driver fault seca urn wire",
+	"client": "fault seca urn resource",
+	// the binary wires everything
+	"cmd/kontor": "*",
+}
+
+// TestImportArrows holds the architecture.
+func TestImportArrows(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}}: {{join .Imports " "}}`, "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		name, imports, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		name = strings.TrimPrefix(name, module)
+		allowed, known := may[name]
+		if !known {
+			if name+"/" != module {
+				t.Errorf("package %s has no row in this test: say what it may import", name)
+			}
+			continue
+		}
+		for i := range strings.FieldsSeq(imports) {
+			own, isOwn := strings.CutPrefix(i, module)
+			if isOwn && allowed != "*" && !slices.Contains(strings.Fields(allowed), own) {
+				t.Errorf("%s must not import %s", name, own)
+			}
+			if i == "net/http" && slices.Contains([]string{"tenant", "provider", "resource", "db", "urn", "seca", "wire"}, name) {
+				t.Errorf("%s must not know HTTP", name)
+			}
+		}
+	}
+}
