@@ -99,7 +99,7 @@ func overlap(before, now []byte) int {
 	return 0
 }
 
-var terminalSequence = regexp.MustCompile("\x1b(\\[[0-9;?]*[ -/]*[@-~]|\\][^\x07\x1b]*(\x07|\x1b\\\\)|[@-Z\\\\-_])")
+var terminalSequence = regexp.MustCompile("\x1b(\\[[0-9;?]*[ -/]*[@-~]|\\][^\x07\x1b]*(\x07|\x1b\\\\)|[ -/]*[0-~])")
 
 // printable drops what would let a guest steer the terminal of its owner.
 func printable(b []byte) []byte {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/kontor-cloud/kontor/client"
 	"github.com/kontor-cloud/kontor/fault"
 )
@@ -32,7 +34,7 @@ type hinted struct {
 func (h hinted) Unwrap() error { return h.error }
 
 // exit words the error, if any, and gives the exit code.
-func (a *app) exit(ctx context.Context, err error) int {
+func (a *app) exit(ctx context.Context, c *cobra.Command, err error) int {
 	var code exitError
 	var usage usageError
 	switch {
@@ -44,7 +46,7 @@ func (a *app) exit(ctx context.Context, err error) int {
 		a.complain("interrupted", nil, "what was asked for goes on at the exchange; `kontor get` shows it")
 		return 1
 	case !a.began, errors.As(err, &usage):
-		a.complain(err.Error(), nil, "kontor help")
+		a.complain(err.Error(), nil, c.CommandPath()+" --help")
 		return 2
 	}
 	a.complain(err.Error(), fault.SourcesOf(err), a.hint(err))

@@ -27,7 +27,8 @@ func run(ctx context.Context, args []string, env map[string]string, stdin io.Rea
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	return a.exit(ctx, root.ExecuteContext(ctx))
+	c, err := root.ExecuteContextC(ctx)
+	return a.exit(ctx, c, err)
 }
 
 func environment(pairs []string) map[string]string {
