@@ -241,6 +241,6 @@ func (h *host) lookAtPublicIP(p driver.PublicIP) driver.PublicIP {
 		return p
 	}
 	p.AttachedTo = users[0].ID
-	p.Forwards = h.forwards(users[0], p.Address)
+	p.Forwards, p.Detail = h.forwards(users[0], p.Address)
 	return p
 }

@@ -93,7 +93,7 @@ func (k images) make(ctx context.Context, want driver.Image, machine string) err
 		return err
 	}
 	want.SizeMB = max(1, int(info.Size()>>20))
-	if err := k.host.images.write(stage, want, time.Now().UTC()); err != nil {
+	if err := k.host.images.write(stage, want); err != nil {
 		return err
 	}
 	err = k.host.images.publish(stage, want.ID)
@@ -194,8 +194,8 @@ func (h *host) offered() ([]driver.OfferImage, error) {
 	var images []driver.OfferImage
 	for _, f := range files {
 		info, err := os.Stat(f)
-		if err != nil {
-			continue // replaced or removed just now
+		if err != nil || !plainName.MatchString(filepath.Base(f)) {
+			continue // removed just now, or not fit for a name
 		}
 		images = append(images, driver.OfferImage{
 			Name: strings.TrimSuffix(filepath.Base(f), ".qcow2"), Arch: "amd64", Boot: "BIOS",
@@ -209,7 +209,7 @@ func (h *host) offered() ([]driver.OfferImage, error) {
 // image, and names it. For an image of ours it is a second name of its file; an
 // offered one is copied, because its owner may replace it, and a long copy is
 // not waited for.
-func (h *host) base(image string) (name string, ready bool, err error) {
+func (h *host) base(ctx context.Context, image string) (name string, ready bool, err error) {
 	if err := os.MkdirAll(filepath.Join(h.root, "bases"), 0o700); err != nil {
 		return "", false, err
 	}
@@ -234,7 +234,7 @@ func (h *host) base(image string) (name string, ready bool, err error) {
 	}
 	copying := func(ctx context.Context) error { return h.copyBase(ctx, from, path) }
 	if info.Size() <= 256<<20 {
-		return name, true, copying(context.Background())
+		return name, true, copying(ctx)
 	}
 	ended, err := h.tasks.run(name, "", copying)
 	return name, ended, err

@@ -105,7 +105,10 @@ func networkLink(network string) string { return "net-" + digest(network, 4) }
 
 // spawn starts QEMU, and before it the process that keeps what it writes.
 func (h *host) spawn(ctx context.Context, dir string, args []string) error {
-	lock, err := tryLock(filepath.Join(dir, "run.lock"))
+	// The machine is off; but whoever looks whether it is holds the lock for a moment.
+	soon, stop := context.WithTimeout(ctx, time.Second)
+	defer stop()
+	lock, err := lockFile(soon, filepath.Join(dir, "run.lock"))
 	if err != nil {
 		return err
 	}

@@ -103,8 +103,7 @@ func (h *host) addDisk(m *monitor, volume string) (object, error) {
 		return nil, fault.Unavailable.Errorf("volume %s is being copied for %s", volume, making)
 	}
 	d := h.diskOf(volume)
-	// An earlier attempt may have come this far.
-	if err := m.do("blockdev-del", object{"node-name": nodeName(volume)}, nil); err != nil && !gone(err) {
+	if err := m.forget(volume); err != nil { // an earlier attempt may have come this far
 		return nil, err
 	}
 	return d.device(), m.do("blockdev-add", d.blockdev(), nil)
@@ -122,7 +121,7 @@ func (h *host) addCard(m *monitor, dir, id string) (object, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := m.do("netdev_del", object{"id": netdevName(id)}, nil); err != nil && !gone(err) {
+	if err := m.forget(id); err != nil {
 		return nil, err
 	}
 	return c.device(), m.do("netdev_add", netdev, nil)
@@ -175,15 +174,24 @@ func (h *host) unplug(ctx context.Context, m *monitor, i instance) error {
 		return nil // come back
 	}
 	for _, id := range i.Leaving {
-		if err := m.do("blockdev-del", object{"node-name": nodeName(id)}, nil); err != nil && !gone(err) {
-			return err
-		}
-		if err := m.do("netdev_del", object{"id": netdevName(id)}, nil); err != nil && !gone(err) {
+		if err := m.forget(id); err != nil {
 			return err
 		}
 	}
 	i.Leaving = nil
 	return h.instances.put(i)
+}
+
+// forget removes what is behind a device that is not plugged in: a disk's or a
+// card's. QEMU may hold on to it for a moment after the device has gone.
+func (m *monitor) forget(id string) error {
+	if err := m.do("blockdev-del", object{"node-name": nodeName(id)}, nil); err != nil && !gone(err) {
+		return err
+	}
+	if err := m.do("netdev_del", object{"id": netdevName(id)}, nil); err != nil && !gone(err) {
+		return err
+	}
+	return nil
 }
 
 // gone reports whether QEMU answered that there is no such thing.

@@ -73,12 +73,13 @@ func kvmWorks(ctx context.Context, program string) bool {
 // exit status becomes twice that and one.
 const proof = 42
 
-// bootSector is the probe guest: mov al, proof; out 0xf4, al; hlt; jmp $-1.
-func bootSector() []byte {
-	sector := make([]byte, 512)
-	copy(sector, []byte{0xb0, proof, 0xe6, 0xf4, 0xf4, 0xeb, 0xfd})
-	sector[510], sector[511] = 0x55, 0xaa
-	return sector
+// bootDisk is the probe guest, in the first sector of a disk that is large
+// enough for the BIOS: mov al, proof; out 0xf4, al; hlt; jmp $-1.
+func bootDisk() []byte {
+	disk := make([]byte, 1<<20)
+	copy(disk, []byte{0xb0, proof, 0xe6, 0xf4, 0xf4, 0xeb, 0xfd})
+	disk[510], disk[511] = 0x55, 0xaa
+	return disk
 }
 
 // probe boots the guest and reports whether it came to its end in time.
@@ -95,15 +96,15 @@ func probe(ctx context.Context, program, accel string, limit time.Duration) bool
 		return false
 	}
 	defer os.RemoveAll(dir)
-	sector := filepath.Join(dir, "sector")
-	if err := os.WriteFile(sector, bootSector(), 0o600); err != nil {
+	disk := filepath.Join(dir, "disk")
+	if err := os.WriteFile(disk, bootDisk(), 0o600); err != nil {
 		return false
 	}
 	ctx, stop := context.WithTimeout(ctx, limit)
 	defer stop()
 	cmd := exec.CommandContext(ctx, program, strings.Fields("-nodefaults -no-user-config -display none -machine q35 -m 16 -accel "+accel+
 		" -device isa-debug-exit,iobase=0xf4,iosize=4 -device virtio-blk-pci,drive=d -blockdev")...)
-	cmd.Args = append(cmd.Args, `{"driver":"raw","node-name":"d","read-only":true,"file":{"driver":"file","filename":"`+sector+`"}}`)
+	cmd.Args = append(cmd.Args, `{"driver":"raw","node-name":"d","read-only":true,"file":{"driver":"file","filename":"`+disk+`"}}`)
 	var exit *exec.ExitError
 	return errors.As(cmd.Run(), &exit) && exit.ExitCode() == 2*proof+1
 }

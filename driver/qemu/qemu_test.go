@@ -119,9 +119,11 @@ func TestConformance(t *testing.T) {
 	endProcesses(t, dir)
 	config := fmt.Sprintf(`{"images": %q, "publicIPs": ["127.77.0.1-127.77.0.9"], "powerOffSeconds": 2}`, images)
 	drivertest.Run(t, drivertest.Platform{
-		Open:    func(t *testing.T) *driver.Cloud { return open(t, dir, us, config) },
-		Foreign: func(t *testing.T) *driver.Cloud { return open(t, dir, driver.Owner{Exchange: "x2", Region: us.Region}, config) },
-		Slow:    true,
+		Open: func(t *testing.T) *driver.Cloud { return open(t, dir, us, config) },
+		Foreign: func(t *testing.T) *driver.Cloud {
+			return open(t, dir, driver.Owner{Exchange: "x2", Region: us.Region}, config)
+		},
+		Slow: true,
 	})
 }
 

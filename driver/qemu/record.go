@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"time"
 
@@ -24,10 +25,10 @@ type kept[T any] interface {
 
 // A record is what a directory says about the thing in it: the platform's tag.
 type record[T any] struct {
-	Owner driver.Owner `json:"owner"`
-	Kind  string       `json:"kind"`
-	Made  time.Time    `json:"made"`
-	Thing T            `json:"thing"`
+	Owner   driver.Owner `json:"owner"`
+	Kind    string       `json:"kind"`
+	Written time.Time    `json:"written"`
+	Thing   T            `json:"thing"`
 }
 
 // A shelf holds the things of one kind, each in a directory of its own: its
@@ -108,7 +109,7 @@ func (s shelf[T, P]) create(thing T, fill func(dir string) error) error {
 			return err
 		}
 	}
-	if err := s.write(stage, thing, time.Now().UTC()); err != nil {
+	if err := s.write(stage, thing); err != nil {
 		return err
 	}
 	return s.publish(stage, P(&thing).Base().ID)
@@ -126,13 +127,20 @@ func (s shelf[T, P]) publish(stage, id string) error {
 	return syncDir(parent)
 }
 
-// put replaces the record of a thing that is there.
+// put replaces the record of a thing that is there, if it says anything else.
 func (s shelf[T, P]) put(thing T) error {
-	return s.write(s.dir(P(&thing).Base().ID), thing, time.Now().UTC())
+	dir := s.dir(P(&thing).Base().ID)
+	if have, err := s.read(dir); err == nil && reflect.DeepEqual(have, thing) {
+		return nil
+	}
+	return s.write(dir, thing)
 }
 
-func (s shelf[T, P]) write(dir string, thing T, made time.Time) error {
-	text, err := json.MarshalIndent(record[T]{Owner: s.host.owner, Kind: s.kind, Made: made, Thing: thing}, "", "\t")
+// write leaves out what is observed.
+func (s shelf[T, P]) write(dir string, thing T) error {
+	meta := P(&thing).Base()
+	meta.State, meta.Detail, meta.Native = "", "", ""
+	text, err := json.MarshalIndent(record[T]{Owner: s.host.owner, Kind: s.kind, Written: time.Now().UTC(), Thing: thing}, "", "\t")
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -210,22 +211,23 @@ func (h *host) lookAtNetwork(n driver.Network) driver.Network {
 	return n
 }
 
-// forwards lists the ports by which the outside reaches a card at an address.
-func (h *host) forwards(n driver.NIC, public netip.Addr) []driver.Forward {
+// forwards lists the ports by which the outside reaches a card at an address,
+// and says why others do not.
+func (h *host) forwards(n driver.NIC, public netip.Addr) (ports []driver.Forward, problems string) {
 	subnet, err := h.subnets.get(n.Subnet)
 	if err != nil {
-		return nil
+		return nil, ""
 	}
 	status, err := inspectNetwork(h.networkDir(subnet.Network))
 	if err != nil {
-		return nil
+		return nil, ""
 	}
 	for _, p := range status.Publics {
 		if p.Address == public {
-			return p.Forwards
+			return p.Forwards, strings.Join(p.Problems, "; ")
 		}
 	}
-	return nil
+	return nil, ""
 }
 
 // poll calls try until it succeeds, and returns its last error after the time.

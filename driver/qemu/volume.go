@@ -113,7 +113,7 @@ func (k volumes) create(ctx context.Context, want driver.Volume) (driver.Volume,
 	v := volume{Volume: want}
 	v.AttachedTo = ""
 	if want.Image != "" {
-		layer, ready, err := k.host.base(want.Image)
+		layer, ready, err := k.host.base(ctx, want.Image)
 		if err != nil {
 			return want, err
 		}
