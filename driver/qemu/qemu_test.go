@@ -32,6 +32,8 @@ func TestMain(m *testing.M) {
 			exit(RunConsole(os.Args[2]))
 		case "qemu-network":
 			exit(vnet.Run(context.Background(), os.Args[2], slog.Default()))
+		case "qemu-crash":
+			exit(makeAndDelete(os.Args[2]))
 		}
 	}
 	os.Exit(m.Run())
