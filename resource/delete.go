@@ -27,7 +27,7 @@ func (s *Store) Delete(ctx context.Context, k *Kind, u urn.URN, ifVersion *int64
 			return err
 		}
 		leaving := []*Resource{r}
-		if env.Suite && k.Collection == "networks" {
+		if env.Suite { // its scenarios leave subnets behind, and want that to hurt nothing
 			leaving, near = takeSubnets(r, near)
 		}
 		if err := blocked(r, near); err != nil {
@@ -75,13 +75,15 @@ var blockers = map[string][]string{
 	"block-storages":  {"instance"},
 }
 
-func takeSubnets(network *Resource, near []*Resource) (leaving, rest []*Resource) {
-	leaving = []*Resource{network}
+// takeSubnets has the subnets of a network leave with it, and lets none block.
+func takeSubnets(r *Resource, near []*Resource) (leaving, rest []*Resource) {
+	leaving = []*Resource{r}
 	for _, n := range near {
-		if n.Kind.Name == "subnet" && within(n, network) && !n.Leaving() {
-			leaving = append(leaving, n)
-		} else {
+		switch {
+		case n.Kind.Name != "subnet":
 			rest = append(rest, n)
+		case r.Kind.Collection == "networks" && within(n, r) && !n.Leaving():
+			leaving = append(leaving, n)
 		}
 	}
 	return leaving, rest

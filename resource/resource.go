@@ -81,7 +81,7 @@ func (r *Resource) Wanted() wire.Resource {
 	if w.Gone {
 		return w
 	}
-	w.Spec, w.SKU, w.Power, w.Restarts = r.wanted, r.sku, r.Power, r.Restarts
+	w.Spec, w.SKU, w.Power, w.Restarts, w.Lived = r.wanted, r.sku, r.Power, r.Restarts, r.Observed.Lived
 	return w
 }
 

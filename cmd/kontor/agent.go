@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -95,4 +96,12 @@ func networkCommand(a *app) *cobra.Command {
 			return vnet.Run(cmd.Context(), args[0], a.logger())
 		},
 	}
+}
+
+// readFile reads a file, or standard input for "-".
+func (a *app) readFile(name string) ([]byte, error) {
+	if name == "-" {
+		return io.ReadAll(io.LimitReader(a.stdin, 1<<20))
+	}
+	return os.ReadFile(name)
 }
