@@ -1,0 +1,92 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/kontor-cloud/kontor/wire"
+)
+
+// orphansAgain is after how long orphans are reported once more: somebody may
+// have decided about them.
+const orphansAgain = 30 * time.Second
+
+func (a *agent) tellOrphans() {
+	select {
+	case a.orphans <- struct{}{}:
+	default:
+	}
+}
+
+// settleOrphans reports what is on the platform without the exchange's
+// knowledge, and removes that of it, and only that, which the exchange names.
+func (a *agent) settleOrphans(ctx context.Context) error {
+	for {
+		select {
+		case <-a.orphans:
+		case <-ctx.Done():
+			return nil
+		}
+		found := a.strayed()
+		if len(found) == 0 {
+			continue
+		}
+		time.AfterFunc(jitter(orphansAgain), a.tellOrphans)
+		var v wire.Verdicts
+		if err := a.link.post(ctx, wire.PathOrphans, found, &v); err != nil {
+			continue
+		}
+		for _, id := range v.Remove {
+			a.evict(ctx, id)
+		}
+	}
+}
+
+func (a *agent) strayed() []wire.Orphan {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var found []wire.Orphan
+	for _, k := range a.order {
+		for id, m := range k.orphans {
+			if a.mirror.byID[id] == nil {
+				found = append(found, wire.Orphan{ID: id, Kind: k.name, Name: m.Name, Native: m.Native})
+			}
+		}
+	}
+	return found
+}
+
+// evict removes an orphan.
+func (a *agent) evict(ctx context.Context, id string) {
+	k := a.orphanKind(id)
+	if k == nil || a.throttle.destroy.Wait(ctx) != nil {
+		return
+	}
+	err := a.journal.announce(ctx, intent{ID: id, Call: "delete"})
+	if err == nil {
+		err = a.callRemove(ctx, k, id)
+	}
+	if err != nil {
+		a.log.WarnContext(ctx, "orphan stays", "id", id, "kind", k.name, "error", err)
+		return
+	}
+	a.journal.note(intent{ID: id, Gone: true})
+	a.log.InfoContext(ctx, "orphan removed", "id", id, "kind", k.name)
+	k.look()
+}
+
+// orphanKind finds the kind of an orphan. What the exchange has come to want
+// meanwhile is none.
+func (a *agent) orphanKind(id string) *kind {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.mirror.byID[id] != nil {
+		return nil
+	}
+	for _, k := range a.order {
+		if _, ok := k.orphans[id]; ok {
+			return k
+		}
+	}
+	return nil
+}
