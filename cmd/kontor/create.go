@@ -120,7 +120,7 @@ func (a *app) makeMissing(ctx context.Context, orders []order, timeout time.Dura
 // launch starts the instance, waits, and says where it is reached.
 func (a *app) launch(ctx context.Context, t target, w wish) error {
 	if !w.stopped {
-		if err := a.act(ctx, t, "start", "on"); err != nil {
+		if _, err := a.act(ctx, t, "start", "on"); err != nil {
 			return fmt.Errorf("%s: %w", t, err)
 		}
 		if err := a.awaitAll(ctx, []target{t}, goal{state: seca.Active, power: "on"}, w.timeout); err != nil {

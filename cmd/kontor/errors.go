@@ -110,9 +110,10 @@ func (a *app) unavailable(err error) string {
 
 // didYouMean names what is spelled nearly like word.
 func didYouMean(word string, names []string) string {
+	far := min(2, len(word)/2) // short words have everything near
 	var near []string
 	for _, n := range names {
-		if strings.HasPrefix(n, word) || distance(word, n) <= 2 {
+		if word != "" && (len(word) > 2 && strings.HasPrefix(n, word) || distance(word, n) <= far) {
 			near = append(near, n)
 		}
 	}
@@ -120,26 +121,32 @@ func didYouMean(word string, names []string) string {
 		return ""
 	}
 	slices.Sort(near)
-	return "; did you mean " + strings.Join(slices.Compact(near), " or ") + "?"
+	near = slices.Compact(near)
+	return "; did you mean " + strings.Join(near[:min(len(near), 4)], " or ") + "?"
 }
 
-// distance counts the letters to insert, drop or change (Levenshtein).
+// distance counts the letters to insert, drop, change or swap (optimal string
+// alignment).
 func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+	d := make([][]int, len(a)+1)
+	for i := range d {
+		d[i] = make([]int, len(b)+1)
+		d[i][0] = i
 	}
-	for i := range len(a) {
-		corner := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := corner
-			if a[i] != b[j] {
-				cost++
+	for j := range d[0] {
+		d[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
 			}
-			corner = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+			d[i][j] = min(d[i-1][j]+1, d[i][j-1]+1, d[i-1][j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				d[i][j] = min(d[i][j], d[i-2][j-2]+1)
+			}
 		}
 	}
-	return row[len(b)]
+	return d[len(a)][len(b)]
 }

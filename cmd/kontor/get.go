@@ -19,6 +19,7 @@ type listing struct {
 	network    string
 	everywhere bool // in all workspaces
 	watch      bool
+	page       int // items in one answer
 }
 
 func getCommand(a *app) *cobra.Command {
@@ -49,6 +50,7 @@ Subnets and routing tables are listed of all networks unless --network names one
 	f.StringVarP(&l.selector, "selector", "l", "", "labels to match: env=prod,size>3,tier!=web,name=*db*")
 	f.StringVar(&l.network, "network", "", "network, for subnets and routing tables")
 	f.BoolVarP(&l.everywhere, "all-workspaces", "A", false, "in all workspaces")
+	f.IntVar(&l.page, "page-size", 0, "how many to ask for at a time; all are shown in any case")
 	f.BoolVar(&l.watch, "watch", false, "go on showing what changes")
 	return c
 }
@@ -159,7 +161,7 @@ func (a *app) collect(ctx context.Context, k kind, l listing) ([]client.Item, er
 		if err != nil {
 			return nil, err
 		}
-		items, err := client.All(c.List(ctx, at, client.Query{Labels: l.selector}))
+		items, err := client.All(c.List(ctx, at, client.Query{Labels: l.selector, Page: l.page}))
 		if err != nil {
 			return nil, err
 		}
@@ -215,6 +217,7 @@ type sheet struct {
 	onlyName bool
 	prefixed bool // names as kind/name
 	where    bool // with the workspace
+	aging    bool // catalogues have no dates
 	now      time.Time
 	a        *app
 }
@@ -237,7 +240,10 @@ func (a *app) sheet(k kind, l listing) *sheet {
 			titles = append(titles, c.title)
 		}
 	}
-	s.table = a.table(append(titles, "AGE")...)
+	if s.aging = !strings.HasSuffix(k.name, "-sku"); s.aging {
+		titles = append(titles, "AGE")
+	}
+	s.table = a.table(titles...)
 	return s
 }
 
@@ -270,7 +276,10 @@ func (s *sheet) add(i client.Item) {
 	for _, c := range s.columns {
 		cells = append(cells, c.cell(doc))
 	}
-	s.row(append(cells, created(i, s.now))...)
+	if s.aging {
+		cells = append(cells, created(i, s.now))
+	}
+	s.row(cells...)
 }
 
 func pairs(m map[string]any) string {

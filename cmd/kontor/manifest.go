@@ -195,10 +195,11 @@ func decodeManifests(name string, r io.Reader) ([]manifest, error) {
 	return all, nil
 }
 
-// split gives the documents as JSON, without those that are empty.
+// split gives the documents as JSON, without those that are empty. All JSON is
+// YAML, but for values that follow each other without "---".
 func split(b []byte) ([]json.RawMessage, error) {
-	if t := bytes.TrimSpace(b); len(t) > 0 && t[0] == '{' {
-		return splitJSON(t)
+	if all, err := splitJSON(b); err == nil && len(all) > 0 {
+		return all, nil
 	}
 	var all []json.RawMessage
 	var one bytes.Buffer

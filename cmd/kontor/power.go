@@ -29,9 +29,11 @@ func (a *app) powerCommand(verb, title, power string) *cobra.Command {
 				return err
 			}
 			for _, t := range ts {
-				if err := a.act(c.Context(), t, verb, power); err != nil {
+				said, err := a.act(c.Context(), t, verb, power)
+				if err != nil {
 					return fmt.Errorf("%s: %w", t, err)
 				}
+				a.tell(t, said)
 			}
 			g := goal{state: seca.Active, power: power}
 			if !w.wait {
@@ -47,27 +49,23 @@ func (a *app) powerCommand(verb, title, power string) *cobra.Command {
 	return c
 }
 
-// act asks for a power action. One that has been asked for before, with the
-// same end, is no failure.
-func (a *app) act(ctx context.Context, t target, verb, power string) error {
+// act asks for a power action and says what came of it. One that has been
+// asked for before, with the same end, is no failure.
+func (a *app) act(ctx context.Context, t target, verb, power string) (said string, err error) {
 	c, err := a.connect()
 	if err != nil {
-		return err
+		return "", err
 	}
 	at, err := t.url(ctx, c)
 	if err != nil {
-		return err
+		return "", err
 	}
 	err = c.Post(ctx, client.Under(at, verb), nil, nil)
 	if errors.Is(err, fault.Conflict) && verb != "restart" {
 		i, look := c.Get(ctx, at)
 		if look == nil && plain(find(decoded(i), "status.powerState")) == power {
-			a.tell(t, "is "+power)
-			return nil
+			return "is " + power, nil
 		}
 	}
-	if err == nil {
-		a.tell(t, verb+" asked for")
-	}
-	return err
+	return verb + " asked for", err
 }

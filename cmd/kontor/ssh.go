@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -164,7 +165,8 @@ func (a *app) follow(ctx context.Context, r seca.Reference, at client.Place) (cl
 	if err != nil {
 		return client.Item{}, err
 	}
-	u = urn.URN{Tenant: r.Tenant, Workspace: r.Workspace}.Under(u).Under(urn.URN{Tenant: at.Tenant, Workspace: at.Workspace, Network: at.Network})
+	u.Tenant, u.Workspace = cmp.Or(r.Tenant, u.Tenant), cmp.Or(r.Workspace, u.Workspace)
+	u = u.Under(urn.URN{Tenant: at.Tenant, Workspace: at.Workspace, Network: at.Network})
 	k, err := kindNamed(u.Collection)
 	if err != nil {
 		return client.Item{}, err

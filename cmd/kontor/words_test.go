@@ -47,7 +47,7 @@ func TestMisspelledWordsAreGuessed(t *testing.T) {
 	for _, row := range []struct {
 		a, b string
 		want int
-	}{{"", "", 0}, {"abc", "abc", 0}, {"abc", "abd", 1}, {"abc", "ab", 1}, {"kitten", "sitting", 3}} {
+	}{{"", "", 0}, {"abc", "abc", 0}, {"abc", "abd", 1}, {"abc", "ab", 1}, {"kitten", "sitting", 3}, {"one", "oen", 1}} {
 		if got := distance(row.a, row.b); got != row.want {
 			t.Errorf("distance of %s and %s is %d, want %d", row.a, row.b, got, row.want)
 		}
