@@ -331,6 +331,8 @@ func TestDestructionIsLimited(t *testing.T) {
 		}
 		return n == 7
 	})
+	s.await("three are destroyed", func() bool { return s.platform.Count(fake.Gateways) == 7 })
+	time.Sleep(200 * time.Millisecond)
 	if n := s.platform.Count(fake.Gateways); n != 7 {
 		t.Errorf("%d gateways are left, want 7", n)
 	}

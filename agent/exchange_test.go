@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -24,6 +23,7 @@ type office struct {
 	mu        sync.Mutex
 	changed   *sync.Cond
 	revision  int64
+	feed      []string // ids by revision, from 1
 	wanted    map[string]wire.Resource
 	seen      map[string]wire.Observation
 	log       map[string][]seca.State // states in the order reported
@@ -118,12 +118,11 @@ func (o *office) changes(ctx context.Context, _ wire.Follow, err error, f *wire.
 		since = 0
 	}
 	c := wire.Changes{Exchange: owner.Exchange, Revision: o.revision, Requests: o.requests, Lenient: o.lenient, Reset: o.reset}
-	for _, w := range o.wanted {
-		if w.Revision > since && (since > 0 || !w.Gone) {
+	for i, id := range o.feed[since:] {
+		if w, ok := o.wanted[id]; ok && w.Revision == since+int64(i)+1 && (since > 0 || !w.Gone) {
 			c.Resources = append(c.Resources, w)
 		}
 	}
-	slices.SortFunc(c.Resources, func(a, b wire.Resource) int { return int(a.Revision - b.Revision) })
 	o.requests, o.reset = nil, false
 	return c, nil
 }
@@ -145,8 +144,7 @@ func (o *office) observe(batch []wire.Observation) wire.Accepted {
 			o.wanted[ob.ID] = w
 		}
 		if w.Deleting && ob.Presence == wire.Absent && ob.Generation >= w.Generation {
-			o.revision++
-			w.Gone, w.Revision = true, o.revision
+			w.Gone, w.Revision = true, o.next(ob.ID)
 			o.wanted[ob.ID] = w
 			o.gone[ob.ID] = true
 		}
@@ -155,13 +153,18 @@ func (o *office) observe(batch []wire.Observation) wire.Accepted {
 	return a
 }
 
+func (o *office) next(id string) int64 {
+	o.feed = append(o.feed, id)
+	o.revision++
+	return o.revision
+}
+
 // want stores a wanted state, as a new generation.
 func (o *office) want(w wire.Resource) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.revision++
 	old := o.wanted[w.ID]
-	w.Revision, w.Generation, w.Lived, w.Tenant = o.revision, old.Generation+1, old.Lived, "t"
+	w.Revision, w.Generation, w.Lived, w.Tenant = o.next(w.ID), old.Generation+1, old.Lived, "t"
 	o.wanted[w.ID] = w
 	o.changed.Broadcast()
 }
