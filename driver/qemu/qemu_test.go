@@ -180,13 +180,31 @@ type guest struct {
 	}
 }
 
+// reach is where the outside finds a port of a public address: that very port,
+// unless this user may not listen there.
+func reach(t *testing.T, c *driver.Cloud, id string, port uint16) netip.AddrPort {
+	t.Helper()
+	for p, err := range c.PublicIPs.List(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range p.Forwards {
+			if p.ID == id && f.Protocol == driver.TCP && f.Port == port {
+				return f.Outside
+			}
+		}
+	}
+	t.Fatalf("nothing forwards port %d of %s", port, id)
+	return netip.AddrPort{}
+}
+
 // ask polls the guest at a public address until it says what is expected.
-func ask(t *testing.T, address netip.Addr, what string, expected func(guest) bool) guest {
+func ask(t *testing.T, at netip.AddrPort, what string, expected func(guest) bool) guest {
 	t.Helper()
 	var g guest
 	client := http.Client{Timeout: 3 * time.Second}
 	err := poll(t.Context(), time.Minute, func() error {
-		reply, err := client.Get("http://" + address.String() + "/cgi-bin/info")
+		reply, err := client.Get("http://" + at.String() + "/cgi-bin/info")
 		if err != nil {
 			return err
 		}
@@ -252,10 +270,11 @@ func TestLifeOfAGuest(t *testing.T) {
 	config := fmt.Sprintf(`{"images": %q, "publicIPs": ["127.77.1.1-127.77.1.9"], "powerOffSeconds": 20}`, images)
 	c := open(t, dir, us, config)
 	want, public := stack(t, c)
+	at := reach(t, c, public.ID, 80)
 
 	began := time.Now()
 	settle(t, c.Instances, want)
-	g := ask(t, public.Address, "the first boot", func(g guest) bool { return g.UserDataExit != nil })
+	g := ask(t, at, "the first boot", func(g guest) bool { return g.UserDataExit != nil })
 	t.Logf("from start to HTTP: %v", time.Since(began).Round(10*time.Millisecond))
 	if g.Hostname != "web" || g.InstanceID != "web" || g.Region != us.Region || *g.UserDataExit != 0 {
 		t.Errorf("the guest says %+v", g)
@@ -268,16 +287,16 @@ func TestLifeOfAGuest(t *testing.T) {
 	settle(t, c.Volumes, driver.Volume{Meta: meta("data"), SizeGB: 1})
 	want.DataVolumes = []string{"data"}
 	settle(t, c.Instances, want)
-	ask(t, public.Address, "the new disk", func(g guest) bool { return g.disk("data") == 1<<30 })
+	ask(t, at, "the new disk", func(g guest) bool { return g.disk("data") == 1<<30 })
 	settle(t, c.Volumes, driver.Volume{Meta: meta("data"), SizeGB: 3})
-	ask(t, public.Address, "its new size", func(g guest) bool { return g.disk("data") == 3<<30 })
+	ask(t, at, "its new size", func(g guest) bool { return g.disk("data") == 3<<30 })
 	if err := c.Volumes.Delete(t.Context(), "data"); err == nil {
 		t.Error("an attached volume was deleted")
 	}
 	settle(t, c.Images, driver.Image{Meta: meta("img"), Volume: "data", Arch: "amd64"})
 	want.DataVolumes = nil
 	settle(t, c.Instances, want)
-	ask(t, public.Address, "the disk to be gone", func(g guest) bool { return g.disk("data") == 0 })
+	ask(t, at, "the disk to be gone", func(g guest) bool { return g.disk("data") == 0 })
 	if two := find(t, c, "web"); !two.PowerSince.Equal(one.PowerSince) {
 		t.Error("the machine was restarted on the way")
 	}
@@ -285,7 +304,7 @@ func TestLifeOfAGuest(t *testing.T) {
 	// The guest powers off in its own time when asked to: its last words tell.
 	want.Restarts = 1
 	settle(t, c.Instances, want)
-	again := ask(t, public.Address, "the second boot", func(guest) bool { return true })
+	again := ask(t, at, "the second boot", func(guest) bool { return true })
 	if again.BootID == g.BootID {
 		t.Error("a restart did not boot again")
 	}
