@@ -23,9 +23,9 @@ type Config struct {
 	Resources *resource.Store
 	Tenants   *tenant.Store
 	Providers *provider.Store
-	URL       string // where clients reach it: http://host:port, without a slash at the end
-	AgentURL  string // where agents do
-	Lenient   bool   // agents ignore references to what does not exist, as the public suite wants
+	URL       string          // where clients reach it: http://host:port, without a slash at the end
+	AgentURL  string          // where agents do
+	Lenient   bool            // agents ignore references to what does not exist, as the public suite wants
 	Stop      <-chan struct{} // closed when long polls are to end
 	Log       *slog.Logger
 }

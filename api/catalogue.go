@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -54,22 +55,46 @@ func (c *call) oneRegion() (reply, error) {
 	return reply{status: http.StatusOK, body: c.regionDocument(r)}, nil
 }
 
+// regionView is the member "kontor" of a region.
+type regionView struct {
+	Agent    liveness `json:"agent"`
+	Platform string   `json:"platform,omitempty"`
+	Driver   string   `json:"driver,omitempty"`
+	Provider string   `json:"provider,omitempty"`
+	Country  string   `json:"country,omitempty"`
+	City     string   `json:"city,omitempty"`
+}
+
 func (c *call) regionDocument(r *provider.Region) seca.Document {
 	spec, err := json.Marshal(seca.RegionSpec{AvailableZones: r.Inventory.Zones, Providers: c.regionProviders(r)})
 	if err != nil {
 		panic(err)
 	}
-	view, err := json.Marshal(map[string]any{"agent": c.liveness(r.Name), "platform": r.Inventory.Platform})
+	view, err := json.Marshal(regionView{c.liveness(r.Name), r.Inventory.Platform, r.Driver, r.Display, r.Country, r.City})
 	if err != nil {
 		panic(err)
 	}
 	return seca.Document{
-		Labels: r.Labels, Annotations: r.Annotations, Spec: spec, Kontor: view,
+		Labels: regionLabels(r), Annotations: r.Annotations, Spec: spec, Kontor: view,
 		Metadata: seca.Metadata{
 			Name: r.Name, Provider: "seca.region/v1", Resource: "regions/" + r.Name, Ref: "seca.region/v1/regions/" + r.Name,
 			Verb: http.MethodGet, APIVersion: "v1", Kind: "region", CreatedAt: when(r.CreatedAt), LastModifiedAt: when(r.InventoryAt), ResourceVersion: 1,
 		},
 	}
+}
+
+// regionLabels are the operator's, and what everybody wants to select by.
+func regionLabels(r *provider.Region) map[string]string {
+	labels := maps.Clone(r.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	for key, value := range map[string]string{"country": r.Country, "city": r.City, "driver": r.Driver, "provider": r.Display} {
+		if value != "" {
+			labels["kontor.exchange/"+key] = value
+		}
+	}
+	return labels
 }
 
 // regionProviders lists the APIs that the region's platform can serve: a

@@ -13,9 +13,9 @@ import (
 // those who wait. Both live as long as their asker.
 type desk struct {
 	mu      sync.Mutex
-	waiting map[string]waiter           // by request
-	queue   map[string][]wire.Request   // by region
-	arrived map[string]chan struct{}    // by region; closed when the queue grows
+	waiting map[string]waiter         // by request
+	queue   map[string][]wire.Request // by region
+	arrived map[string]chan struct{}  // by region; closed when the queue grows
 }
 
 func newDesk() *desk {

@@ -314,7 +314,7 @@ type regionSpec struct {
 
 type regionStatus struct {
 	Liveness     string     `json:"liveness"`
-	LastSeen     *time.Time `json:"lastSeen,omitempty"`
+	Since        *time.Time `json:"since,omitempty"` // alive: since when; else: last heard of
 	Driver       string     `json:"driver,omitempty"`
 	Platform     string     `json:"platform,omitempty"`
 	AgentVersion string     `json:"agentVersion,omitempty"`
@@ -332,7 +332,7 @@ func (c *call) profile(r *provider.Region) (seca.Document, error) {
 	return ownDocument("region-profile", "regions", r.Name, r.CreatedAt,
 		regionSpec{r.Display, r.Country, r.City, r.Driver, r.Labels},
 		regionStatus{
-			Liveness: l.Liveness, LastSeen: l.LastSeen, Driver: r.Driver, Platform: r.Inventory.Platform, AgentVersion: r.AgentVersion,
+			Liveness: l.Liveness, Since: l.Since, Driver: r.Driver, Platform: r.Inventory.Platform, AgentVersion: r.AgentVersion,
 			Trouble: r.Trouble, Zones: r.Inventory.Zones, Kinds: r.Kinds, Features: r.Inventory.Features, Free: r.Inventory.Free, Orphans: len(orphans),
 		}), err
 }

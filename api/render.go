@@ -28,7 +28,7 @@ type placement struct {
 
 type liveness struct {
 	Liveness string     `json:"liveness"`
-	LastSeen *time.Time `json:"lastSeen,omitempty"`
+	Since    *time.Time `json:"since,omitempty"` // alive: since when; else: last heard of
 }
 
 // document renders a resource as a client sees it. Presence is unknown while
@@ -92,6 +92,6 @@ func (c *call) view(r *resource.Resource) json.RawMessage {
 }
 
 func (c *call) liveness(region string) liveness {
-	state, seen := c.server.Providers.Liveness(region)
-	return liveness{Liveness: string(state), LastSeen: when(seen)}
+	state, since := c.server.Providers.Liveness(region)
+	return liveness{Liveness: string(state), Since: when(since)}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kontor-cloud/kontor/agent"
+	"github.com/kontor-cloud/kontor/driver/qemu"
 	"github.com/kontor-cloud/kontor/driver/qemu/vnet"
 )
 
@@ -90,11 +91,19 @@ func runAgent(ctx context.Context, c agent.Config, log *slog.Logger) error {
 
 // networkCommand is what the qemu driver starts for each network.
 func networkCommand(a *app) *cobra.Command {
+	return a.qemuPart("qemu-network", func(ctx context.Context, dir string) error { return vnet.Run(ctx, dir, a.logger()) })
+}
+
+// consoleKeeperCommand is what the qemu driver starts for each machine.
+func consoleKeeperCommand(a *app) *cobra.Command {
+	return a.qemuPart("qemu-console", func(_ context.Context, dir string) error { return qemu.RunConsole(dir) })
+}
+
+// qemuPart is a process that outlives the agent which started it.
+func (a *app) qemuPart(name string, run func(ctx context.Context, dir string) error) *cobra.Command {
 	return &cobra.Command{
-		Use: "qemu-network DIR", Hidden: true, Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return vnet.Run(cmd.Context(), args[0], a.logger())
-		},
+		Use: name + " DIR", Hidden: true, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return run(cmd.Context(), args[0]) },
 	}
 }
 

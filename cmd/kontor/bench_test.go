@@ -209,4 +209,3 @@ func BenchmarkList50(b *testing.B) {
 		})
 	})
 }
-

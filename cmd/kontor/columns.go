@@ -60,7 +60,7 @@ var columnsOf = map[string][]column{
 	"region": {
 		{"LIVENESS", first(text("status.liveness"), text("kontor.agent.liveness")), false},
 		{"ZONES", first(text("spec.availableZones"), text("status.zones")), false},
-		{"DRIVER", first(text("status.driver"), text("spec.driver")), false},
+		{"DRIVER", first(text("status.driver"), text("spec.driver"), text("kontor.driver")), false},
 		{"PLACE", whereabouts, false}, {"PLATFORM", first(text("status.platform"), text("kontor.platform")), true}, {"LABELS", labels, true},
 	},
 	"tenant": {{"DISPLAY NAME", text("spec.displayName"), false}, {"ADMINS", text("spec.admins"), false}},

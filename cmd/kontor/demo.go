@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -70,10 +71,8 @@ func (d *demo) run(ctx context.Context, conf exchangeConfig, image string, once 
 	if _, err := os.Stat(image); err != nil {
 		return usagef("no image to boot: %v; \"make image\" builds one, --image FILE takes yours", err)
 	}
-	if d.app.env == nil {
-		d.app.env = map[string]string{}
-	}
 	d.app.env["KONTOR_IMAGES"] = filepath.Dir(image)
+	d.app.env["KONTOR_LOG_LEVEL"] = cmp.Or(d.app.env["KONTOR_LOG_LEVEL"], "error")
 	up, down := context.WithCancel(context.WithoutCancel(ctx))
 	defer down()
 	ready, ended := make(chan *exchange, 1), make(chan error, 1)

@@ -101,8 +101,8 @@ func ago(t *time.Time, now time.Time) string {
 
 func agentText(doc any) string {
 	text := plain(find(doc, "kontor.agent.liveness"))
-	if seen := plain(find(doc, "kontor.agent.lastSeen")); seen != "" {
-		text += ", last seen " + seen
+	if since := plain(find(doc, "kontor.agent.since")); since != "" {
+		text += ", since " + since
 	}
 	return text
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -126,11 +127,12 @@ func configCommand(a *app) *cobra.Command {
 	})
 }
 
-// logger writes to standard error: text for people, JSON if KONTOR_LOG=json.
+// logger writes to standard error: text for people, JSON if KONTOR_LOG=json,
+// from KONTOR_LOG_LEVEL on (debug, info, warn, error).
 func (a *app) logger() *slog.Logger {
-	level := slog.LevelInfo
-	if a.env["KONTOR_LOG_LEVEL"] == "debug" {
-		level = slog.LevelDebug
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cmp.Or(a.env["KONTOR_LOG_LEVEL"], "info"))); err != nil {
+		level = slog.LevelInfo
 	}
 	options := &slog.HandlerOptions{Level: level}
 	if a.env["KONTOR_LOG"] == "json" {

@@ -67,9 +67,9 @@ Virtual machines go on when it stops, and are found again at the next start.`,
 // up runs an exchange and its regions until ctx ends; ready is called when
 // every region has reported.
 func (a *app) up(ctx context.Context, c exchangeConfig, fakes int, ready func(*exchange)) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	x, err := openExchange(ctx, c, a.logger())
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	x, err := openExchange(serving, c, a.logger())
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,8 @@ func (a *app) up(ctx context.Context, c exchangeConfig, fakes int, ready func(*e
 		return fmt.Errorf("make tenant %s: %w", demoTenant, err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return x.run(ctx) })
+	ended := make(chan error, 1)
+	go func() { ended <- x.run(serving) }()
 	regions := physical
 	if fakes > 0 {
 		regions = fakeRegions(fakes)
@@ -94,12 +95,20 @@ func (a *app) up(ctx context.Context, c exchangeConfig, fakes int, ready func(*e
 			return err
 		}
 		ready(x)
-		return nil
+		select {
+		case err := <-ended:
+			ended <- err
+			return err
+		case <-ctx.Done():
+			return nil
+		}
 	})
-	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
-		return err
+	err = g.Wait() // agents end first, while there is an exchange to tell
+	stop()
+	if e := <-ended; err == nil || errors.Is(err, context.Canceled) {
+		err = e
 	}
-	return nil
+	return err
 }
 
 func fakeRegions(n int) []provider.Region {
@@ -185,6 +194,7 @@ func (a *app) superviseAgent(ctx context.Context, c agent.Config, join string) e
 	for pause := time.Second; ctx.Err() == nil; pause = min(2*pause, time.Minute) {
 		cmd := exec.CommandContext(ctx, self, "agent", "--config", file, "--join-file", joinFile)
 		cmd.Stdout, cmd.Stderr = a.stderr, a.stderr
+		cmd.Env = append(os.Environ(), "KONTOR_LOG_LEVEL="+a.env["KONTOR_LOG_LEVEL"])
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for us to pass on
 		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 		cmd.WaitDelay = 2 * drain
