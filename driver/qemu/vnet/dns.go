@@ -35,8 +35,12 @@ func serveDNS(subnet string, udp net.PacketConn, tcp net.Listener, table func() 
 	return r
 }
 
+// close ends the service, without waiting for lookups that are under way.
 func (r *resolver) close() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
 	for _, s := range r.servers {
+		s.ShutdownContext(ctx) // an error says that we do not wait, or that it has not begun
 		if s.PacketConn != nil {
 			s.PacketConn.Close()
 		}
