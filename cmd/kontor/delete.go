@@ -34,7 +34,7 @@ exchange until the platform no longer lists the thing; --wait waits for that.`,
 			if err != nil {
 				return err
 			}
-			if err := a.confirm(yes, ts); err != nil {
+			if err := a.confirm(c.Context(), yes, ts); err != nil {
 				return err
 			}
 			return a.deleteAll(c.Context(), ts, len(files) > 0, w)
@@ -73,7 +73,7 @@ func (a *app) doomed(ctx context.Context, args, files []string, network string) 
 }
 
 // confirm asks a person. A script is not asked.
-func (a *app) confirm(yes bool, ts []target) error {
+func (a *app) confirm(ctx context.Context, yes bool, ts []target) error {
 	if yes || !isTerminal(a.stdin) {
 		return nil
 	}
@@ -82,11 +82,29 @@ func (a *app) confirm(yes bool, ts []target) error {
 		names[i] = t.String()
 	}
 	fmt.Fprintf(a.stderr, "Delete %s? [y/N] ", strings.Join(names, ", "))
-	answer, _ := bufio.NewReader(a.stdin).ReadString('\n') // nothing read is a no
-	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
+	switch answer, err := a.readLine(ctx); {
+	case err != nil:
+		return err
+	case answer != "y" && answer != "yes":
 		return fault.Conflict.Errorf("not confirmed, nothing deleted")
 	}
 	return nil
+}
+
+// readLine reads an answer in small letters. A read cannot be ended: after
+// Ctrl-C it is left behind, as the process ends too.
+func (a *app) readLine(ctx context.Context) (string, error) {
+	line := make(chan string, 1)
+	go func() {
+		text, _ := bufio.NewReader(a.stdin).ReadString('\n') // nothing read is an empty answer
+		line <- strings.ToLower(strings.TrimSpace(text))
+	}()
+	select {
+	case <-ctx.Done():
+		return "", ctx.Err()
+	case text := <-line:
+		return text, nil
+	}
 }
 
 // deleteAll deletes in the given order. Lenient takes for well what is not there.

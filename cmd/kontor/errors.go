@@ -76,7 +76,10 @@ func (a *app) hint(err error) string {
 	}
 	switch fault.KindOf(err) {
 	case fault.Unauthenticated:
-		return "a fresh token: " + a.tokenSource() + " holds none that the exchange accepts; `kontor token create` makes one"
+		if a.tokenSource() == "" {
+			return "--token-file FILE, KONTOR_TOKEN_FILE, or a context that names one"
+		}
+		return "a fresh token: the exchange does not accept the one in " + a.tokenSource()
 	case fault.Denied:
 		return "`kontor whoami` shows who you are; an administrator of the tenant gives roles by a role-assignment"
 	case fault.Missing:

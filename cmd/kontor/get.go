@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kontor-cloud/kontor/client"
+	"github.com/kontor-cloud/kontor/fault"
 )
 
 // A listing is what get was asked for.
@@ -49,7 +52,7 @@ Subnets and routing tables are listed of all networks unless --network names one
 	f := c.Flags()
 	f.StringVarP(&l.selector, "selector", "l", "", "labels to match: env=prod,size>3,tier!=web,name=*db*")
 	f.StringVar(&l.network, "network", "", "network, for subnets and routing tables")
-	f.BoolVarP(&l.everywhere, "all-workspaces", "A", false, "in all workspaces")
+	f.BoolVarP(&l.everywhere, "all-workspaces", "A", false, "in all workspaces, and in all regions unless one is set")
 	f.IntVar(&l.page, "page-size", 0, "how many to ask for at a time; all are shown in any case")
 	f.BoolVar(&l.watch, "watch", false, "go on showing what changes")
 	return c
@@ -158,6 +161,9 @@ func (a *app) collect(ctx context.Context, k kind, l listing) ([]client.Item, er
 	all := []client.Item{}
 	for _, p := range places {
 		at, err := k.at(ctx, c, p)
+		if errors.Is(err, fault.Unsupported) && len(places) > 1 {
+			continue // a region without such things
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -171,18 +177,25 @@ func (a *app) collect(ctx context.Context, k kind, l listing) ([]client.Item, er
 }
 
 // places are where a kind is listed: every network of a workspace unless one
-// is named, and every workspace if asked.
+// is named, and every workspace and region if asked.
 func (a *app) places(ctx context.Context, k kind, l listing) ([]client.Place, error) {
+	everywhere := l.everywhere && k.need >= needRegion
 	upTo := min(k.need, needWorkspace)
-	if l.everywhere {
-		upTo = min(k.need, needRegion)
+	if everywhere {
+		upTo = needTenant
 	}
 	p, err := a.complete(ctx, upTo, client.Place{Network: l.network})
 	if err != nil {
 		return nil, err
 	}
+	p.Region = cmp.Or(p.Region, a.settings.Region)
 	places := []client.Place{p}
-	if l.everywhere && k.need >= needWorkspace {
+	if everywhere && p.Region == "" {
+		if places, err = spread(ctx, places, a.regions, func(p *client.Place, n string) { p.Region = n }); err != nil {
+			return nil, err
+		}
+	}
+	if everywhere && k.need >= needWorkspace {
 		if places, err = spread(ctx, places, a.workspaces, func(p *client.Place, n string) { p.Workspace = n }); err != nil {
 			return nil, err
 		}
@@ -198,6 +211,9 @@ func spread(ctx context.Context, places []client.Place, names func(context.Conte
 	var all []client.Place
 	for _, p := range places {
 		below, err := names(ctx, p)
+		if errors.Is(err, fault.Unsupported) && len(places) > 1 {
+			continue // a region without such things
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -215,19 +231,20 @@ type sheet struct {
 	kind     kind
 	columns  []column
 	onlyName bool
-	prefixed bool // names as kind/name
-	where    bool // with the workspace
-	aging    bool // catalogues have no dates
+	prefixed bool     // names as kind/name
+	where    []column // with these before the name
+	aging    bool     // catalogues have no dates
 	now      time.Time
 	a        *app
 }
 
 func (a *app) sheet(k kind, l listing) *sheet {
-	s := &sheet{kind: k, onlyName: a.output == "name", where: l.everywhere && k.need >= needWorkspace, now: time.Now(), a: a}
-	titles := []string{"NAME"}
-	if s.where {
-		titles = []string{"WORKSPACE", "NAME"}
+	s := &sheet{kind: k, onlyName: a.output == "name", where: a.whereColumns(k, l), now: time.Now(), a: a}
+	var titles []string
+	for _, c := range s.where {
+		titles = append(titles, c.title)
 	}
+	titles = append(titles, "NAME")
 	if k.need == needNetwork {
 		titles = append(titles, "NETWORK")
 	}
@@ -247,6 +264,18 @@ func (a *app) sheet(k kind, l listing) *sheet {
 	return s
 }
 
+// whereColumns say of which place a thing is, where several are listed.
+func (a *app) whereColumns(k kind, l listing) []column {
+	var where []column
+	if l.everywhere && k.need >= needRegion && a.settings.Region == "" {
+		where = append(where, column{title: "REGION", cell: text("metadata.region")})
+	}
+	if l.everywhere && k.need >= needWorkspace {
+		where = append(where, column{title: "WORKSPACE", cell: text("metadata.workspace")})
+	}
+	return where
+}
+
 // stateful reports whether things of the kind have a state.
 func (s *sheet) stateful() bool {
 	return s.kind.need > nothing && !strings.HasSuffix(s.kind.name, "-sku")
@@ -263,8 +292,8 @@ func (s *sheet) add(i client.Item) {
 	}
 	doc := decoded(i)
 	var cells []string
-	if s.where {
-		cells = append(cells, i.Metadata.Workspace)
+	for _, c := range s.where {
+		cells = append(cells, c.cell(doc))
 	}
 	cells = append(cells, name)
 	if s.kind.need == needNetwork {

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"strings"
 
 	"github.com/kontor-cloud/kontor/client"
@@ -118,8 +116,4 @@ func (a *app) listed(ctx context.Context, k kind, p client.Place) ([]string, err
 		names = append(names, i.Metadata.Name)
 	}
 	return names, nil
-}
-
-func tlsConfig(roots *x509.CertPool) *tls.Config {
-	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 }

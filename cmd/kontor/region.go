@@ -3,16 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kontor-cloud/kontor/client"
-	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/wire"
 )
 
@@ -48,7 +44,7 @@ func (a *app) removeCommand(k kind) *cobra.Command {
 			for i, name := range args {
 				ts[i] = target{kind: k, name: name}
 			}
-			if err := a.confirm(yes, ts); err != nil {
+			if err := a.confirm(c.Context(), yes, ts); err != nil {
 				return err
 			}
 			return a.deleteAll(c.Context(), ts, false, waiter{timeout: defaultTimeout})
@@ -156,36 +152,6 @@ func (a *app) joined(j joining, out string) error {
 	return nil
 }
 
-// secret hands a secret to its file, or alone to standard output.
-func (a *app) secret(text, file string) error {
-	if file == "" {
-		_, err := fmt.Fprintln(a.stdout, text)
-		return err
-	}
-	if err := writePrivate(file, []byte(text+"\n")); err != nil {
-		return fault.Invalid.Errorf("write secret: %w", err)
-	}
-	fmt.Fprintf(a.stderr, "written to %s\n", file)
-	return nil
-}
-
-// writePrivate puts a file in place whole, readable by its owner alone.
-func writePrivate(name string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".kontor-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails when all went well
-	_, err = f.Write(b)
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	return err
-}
-
 func (a *app) regionResync() *cobra.Command {
 	var apply bool
 	c := &cobra.Command{
@@ -257,44 +223,4 @@ func (a *app) regionOrphans() *cobra.Command {
 	}
 	c.Flags().StringArrayVar(&approve, "approve", nil, "id of an orphan to remove (may be given several times)")
 	return c
-}
-
-// account gives the account that a command is about: the named one, or the caller's.
-func (a *app) account(ctx context.Context, named string) (string, error) {
-	if named != "" {
-		return named, nil
-	}
-	who, err := a.whoami(ctx)
-	return who.Subject, err
-}
-
-func whoamiCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use: "whoami", Short: "Show who the exchange takes you for", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if a.structured() {
-				return a.raw(c.Context(), "whoami")
-			}
-			who, err := a.whoami(c.Context())
-			if err != nil {
-				return err
-			}
-			t := a.table("SUBJECT", "OPERATOR", "TENANTS", "TOKEN EXPIRES", "EXCHANGE")
-			t.row(who.Subject, fmt.Sprint(who.Operator), strings.Join(who.Tenants, ","), who.ExpiresAt, a.settings.URL)
-			return t.flush()
-		},
-	}
-}
-
-// raw shows a document of the exchange's own as it comes.
-func (a *app) raw(ctx context.Context, segments ...string) error {
-	c, err := a.connect()
-	if err != nil {
-		return err
-	}
-	var v any
-	if _, err := c.Do(ctx, client.Call{Method: http.MethodGet, URL: c.Exchange(segments...), Out: &v}); err != nil {
-		return err
-	}
-	return a.write(v)
 }

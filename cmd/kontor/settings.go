@@ -1,7 +1,7 @@
 package main
 
 import (
-	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net/http"
@@ -115,17 +115,15 @@ func (a *app) token(s *settings) (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
-// tokenSource names where the token came from, for messages.
+// tokenSource names where the token came from, for messages; "" if there is none.
 func (a *app) tokenSource() string {
 	switch {
-	case a.settings == nil:
-		return "this call"
-	case a.settings.TokenFile != "":
-		return a.settings.TokenFile
-	case a.env["KONTOR_TOKEN"] != "":
+	case a.flags.TokenFile == "" && a.env["KONTOR_TOKEN_FILE"] == "" && a.env["KONTOR_TOKEN"] != "":
 		return "KONTOR_TOKEN"
+	case a.settings != nil:
+		return a.settings.TokenFile
 	}
-	return "this call (no --token-file, no KONTOR_TOKEN_FILE)"
+	return ""
 }
 
 // transport trusts the system's authorities, and those in the file ca, if any.
@@ -145,24 +143,6 @@ func transport(ca string) (http.RoundTripper, error) {
 	if !roots.AppendCertsFromPEM(pem) {
 		return nil, fault.Invalid.Errorf("%s holds no certificate in PEM", ca)
 	}
-	t.TLSClientConfig = tlsConfig(roots)
+	t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	return t, nil
-}
-
-// identity is what the exchange knows of the caller.
-type identity struct {
-	Subject   string   `json:"subject"`
-	Operator  bool     `json:"operator"`
-	Tenants   []string `json:"tenants"`
-	ExpiresAt string   `json:"expiresAt,omitempty"`
-}
-
-func (a *app) whoami(ctx context.Context) (identity, error) {
-	var who identity
-	c, err := a.connect()
-	if err != nil {
-		return who, err
-	}
-	_, err = c.Do(ctx, client.Call{Method: http.MethodGet, URL: c.Exchange("whoami"), Out: &who})
-	return who, err
 }

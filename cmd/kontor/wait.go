@@ -185,6 +185,9 @@ func waitCommand(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&until, "for", "state=active", "state=STATE, power=on, power=off or deleted")
+	_ = c.RegisterFlagCompletionFunc("for", a.completes(func(context.Context) []string { // the flag is there
+		return []string{"state=active", "state=error", "power=on", "power=off", "deleted"}
+	}))
 	c.Flags().StringVar(&network, "network", "", "network, for subnets and routing tables")
 	c.Flags().DurationVar(&timeout, "timeout", defaultTimeout, "how long to wait")
 	return c

@@ -58,7 +58,7 @@ func (a *app) watchOnce(ctx context.Context, k kind, l listing, seen map[string]
 		if !here[gone] && strings.Contains(gone, "/"+k.collection+"/") {
 			delete(seen, gone)
 			if !a.structured() {
-				fmt.Fprintf(s.w, "%s\tgone\n", clean(gone[strings.LastIndex(gone, "/"+k.collection+"/")+1:]))
+				fmt.Fprintf(s.w, "%s\tgone\n", clean(k.name+gone[strings.LastIndexByte(gone, '/'):]))
 			}
 		}
 	}
