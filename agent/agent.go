@@ -131,8 +131,13 @@ func newAgent(c Config, cloud *driver.Cloud, l exchange, j *journal, log *slog.L
 	return a
 }
 
-// callGrace is how long a call that is under way when the agent ends may take.
-const callGrace = 5 * time.Second
+const (
+	// callGrace is how long a call that is under way when the agent ends may take.
+	callGrace = 5 * time.Second
+	// callWithin is how long any call may take: then its answer is lost, and
+	// whether it did something is for a list to tell.
+	callWithin = 2 * time.Minute
+)
 
 // work looks after one resource after another.
 func (a *agent) work(ctx context.Context) error {
@@ -149,7 +154,7 @@ func (a *agent) work(ctx context.Context) error {
 // patient gives a context for a call to the platform: when the agent ends, the
 // call has a moment to come to an end itself.
 func patient(ctx context.Context) (context.Context, context.CancelFunc) {
-	call, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), callWithin)
 	stop := context.AfterFunc(ctx, func() {
 		t := time.AfterFunc(callGrace, cancel)
 		context.AfterFunc(call, func() { t.Stop() })

@@ -106,6 +106,7 @@ func (a *agent) change(w wire.Resource) {
 	case e == nil:
 		e = a.enter(w, k)
 	}
+	a.touchCards(e) // also those that the machine does not name any more
 	e.want = w
 	m.byURN[w.URN] = e
 	e.spec, e.bad = k.decode(w.Spec)

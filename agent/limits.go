@@ -66,6 +66,25 @@ func down(err error) bool {
 	return err != nil && (k == fault.Unavailable || k == "") && fault.After(err) == 0
 }
 
+// look makes a call that changes nothing.
+func (t *throttle) look(ctx context.Context, do func(context.Context) (any, error)) (any, error) {
+	return t.call(ctx, func() (any, error) {
+		ctx, cancel := context.WithTimeout(ctx, callWithin)
+		defer cancel()
+		return do(ctx)
+	})
+}
+
+// act makes a call that may change something. It is not broken off at once
+// when the agent ends.
+func (t *throttle) act(ctx context.Context, do func(context.Context) (any, error)) (any, error) {
+	return t.call(ctx, func() (any, error) {
+		ctx, done := patient(ctx)
+		defer done()
+		return do(ctx)
+	})
+}
+
 // call makes a call to the platform when it is its turn.
 func (t *throttle) call(ctx context.Context, do func() (any, error)) (any, error) {
 	if err := t.rate.Wait(ctx); err != nil {

@@ -40,7 +40,9 @@ func (a *agent) watch(ctx context.Context, k *kind) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		k.took = time.Since(began)
+		if err == nil {
+			k.took = time.Since(began)
+		}
 		next := jitter(max(a.config.Relist, 20*k.took))
 		a.mu.Lock()
 		if err != nil {
@@ -73,9 +75,7 @@ func (a *agent) pause(ctx context.Context, k *kind, next time.Duration) bool {
 }
 
 func (a *agent) listAll(ctx context.Context, k *kind) (map[string]any, error) {
-	v, err := a.throttle.call(ctx, func() (any, error) {
-		return boxed(k.list(ctx))
-	})
+	v, err := a.throttle.look(ctx, func(ctx context.Context) (any, error) { return boxed(k.list(ctx)) })
 	if err != nil {
 		return nil, err
 	}

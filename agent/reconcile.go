@@ -49,20 +49,18 @@ func (a *agent) ensure(ctx context.Context, e *entry) {
 		err = a.journal.announce(ctx, i)
 	}
 	if err == nil {
-		have, err = a.throttle.call(ctx, func() (any, error) {
-			ctx, done := patient(ctx)
-			defer done()
-			return e.kind.ensure(ctx, want)
-		})
+		have, err = a.throttle.act(ctx, func(ctx context.Context) (any, error) { return e.kind.ensure(ctx, want) })
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	e.busy = false
-	if err != nil {
+	switch {
+	case a.mirror.byID[e.id()] != e: // the exchange has let go of it meanwhile; a list will find what came of it
+	case err != nil:
 		a.failed(ctx, e, err)
-		return
+	default:
+		a.ensured(e, generation, want, have)
 	}
-	a.ensured(e, generation, want, have)
 }
 
 // prepare decides whether the platform has to be called, and with what.
@@ -100,7 +98,8 @@ func (a *agent) prepare(e *entry) (want any, i intent, call bool) {
 		i = intent{ID: e.id(), Call: "create", Attempt: e.attempt, Lived: e.lived}
 		e.maybe = true
 	}
-	if state := a.doing(e); state != seca.Active {
+	retry := e.said.State == seca.Error && e.said.Generation == e.want.Generation
+	if state := a.doing(e); state != seca.Active && !retry {
 		a.say(e, state, "", "")
 	}
 	e.last, e.refresh = want, false

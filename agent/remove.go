@@ -33,6 +33,9 @@ func (a *agent) remove(ctx context.Context, e *entry) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	e.busy = false
+	if a.mirror.byID[e.id()] != e {
+		return
+	}
 	if err != nil {
 		a.notRemoved(ctx, e, err)
 		return
@@ -43,11 +46,7 @@ func (a *agent) remove(ctx context.Context, e *entry) {
 }
 
 func (a *agent) callRemove(ctx context.Context, k *kind, id string) error {
-	_, err := a.throttle.call(ctx, func() (any, error) {
-		ctx, done := patient(ctx)
-		defer done()
-		return nil, k.remove(ctx, id)
-	})
+	_, err := a.throttle.act(ctx, func(ctx context.Context) (any, error) { return nil, k.remove(ctx, id) })
 	return err
 }
 
@@ -66,6 +65,7 @@ func (a *agent) prepareRemoval(e *entry) bool {
 	case !e.leaving.IsZero() && time.Since(e.leaving) < deleteAgain/2:
 		return false // a list will tell
 	}
+	e.maybe = true // until a list says that it is not
 	if users := a.usersOnPlatform(e); len(users) > 0 {
 		a.say(e, seca.Deleting, "Waiting", "in use by "+strings.Join(users, ", "))
 		return false

@@ -64,7 +64,7 @@ func (a *agent) console(ctx context.Context, r wire.Request) ([]byte, error) {
 		id = e.id()
 	}
 	a.mu.Unlock()
-	v, err := a.throttle.call(ctx, func() (any, error) { return boxed(a.cloud.Console(ctx, id, r.Tail)) })
+	v, err := a.throttle.look(ctx, func(ctx context.Context) (any, error) { return boxed(a.cloud.Console(ctx, id, r.Tail)) })
 	if err != nil {
 		return nil, err
 	}
@@ -79,12 +79,12 @@ func (a *agent) resync(ctx context.Context, apply bool) ([]wire.Difference, erro
 		if k.list == nil {
 			continue
 		}
-		v, err := a.throttle.call(ctx, func() (any, error) { return boxed(k.list(ctx)) })
+		all, err := a.listAll(ctx, k)
 		if err != nil {
 			return nil, fault.Unavailable.Errorf("list %ss: %w", k.name, err)
 		}
 		a.mu.Lock()
-		out = append(out, a.compare(k, v.(map[string]any))...)
+		out = append(out, a.compare(k, all)...)
 		if apply {
 			a.redo(k)
 		}
