@@ -85,6 +85,9 @@ func (c *Config) validateNICs(bad *fault.List, subnets map[string]Subnet) {
 			unique(at+"/addresses", "address "+a.String())
 		}
 		for _, a := range n.Publics {
+			if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() {
+				bad.Add(at+"/publics", "%s is no address to listen on", a)
+			}
 			unique(at+"/publics", "public address "+a.String())
 		}
 	}

@@ -203,17 +203,32 @@ func (w *wire) Capabilities() stack.LinkEndpointCapabilities {
 	return stack.CapabilityRXChecksumOffload
 }
 
-// The rest of stack.LinkEndpoint has no meaning for a wire.
+// MaxHeaderLength is that of the link layer, which a wire has not.
+func (w *wire) MaxHeaderLength() uint16 { return 0 }
 
-func (w *wire) MaxHeaderLength() uint16                 { return 0 }
-func (w *wire) LinkAddress() tcpip.LinkAddress          { return "" }
-func (w *wire) SetLinkAddress(tcpip.LinkAddress)        {}
-func (w *wire) Wait()                                   {}
+// LinkAddress is empty for the same reason.
+func (w *wire) LinkAddress() tcpip.LinkAddress { return "" }
+
+// SetLinkAddress does nothing.
+func (w *wire) SetLinkAddress(tcpip.LinkAddress) {}
+
+// Wait does nothing: the wire has no goroutines.
+func (w *wire) Wait() {}
+
+// ARPHardwareType says that nobody resolves addresses here.
 func (w *wire) ARPHardwareType() header.ARPHardwareType { return header.ARPHardwareNone }
-func (w *wire) AddHeader(*stack.PacketBuffer)           {}
-func (w *wire) ParseHeader(*stack.PacketBuffer) bool    { return true }
-func (w *wire) Close()                                  {}
-func (w *wire) SetOnCloseAction(func())                 {}
+
+// AddHeader does nothing.
+func (w *wire) AddHeader(*stack.PacketBuffer) {}
+
+// ParseHeader finds nothing to parse.
+func (w *wire) ParseHeader(*stack.PacketBuffer) bool { return true }
+
+// Close does nothing.
+func (w *wire) Close() {}
+
+// SetOnCloseAction does nothing.
+func (w *wire) SetOnCloseAction(func()) {}
 
 func toStack(a netip.Addr) tcpip.Address { return tcpip.AddrFrom4(a.As4()) }
 

@@ -85,6 +85,7 @@ func (p *proxy) connectOut(r *tcp.ForwarderRequest, dst netip.AddrPort) {
 	if terr != nil {
 		return
 	}
+	ep.SocketOptions().SetKeepAlive(true) // more often than the filter forgets
 	in := gonet.NewTCPConn(&wq, ep)
 	if p.hold(in) {
 		splice(in, out.(*net.TCPConn))

@@ -1,6 +1,7 @@
 package vnet
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -234,11 +235,14 @@ func TestForwardsShowClientsAsTheyAre(t *testing.T) {
 	if got := greet(t, conn); got != own.String() {
 		t.Errorf("the guest sees %s, want %s", got, own)
 	}
+	inner := w.boot(cfg.NICs[1], streamPlug)
+	greet(t, inner.mustDial(at(own, 18080))) // by the public address, from inside
+	inner.cannotDial(at(own, 18081))
 	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
 	conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-	if _, err := conn.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("after closing our half: %v, want the guest's EOF", err)
 	}
 }
