@@ -2,6 +2,7 @@ package fake
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"iter"
 	"slices"
@@ -142,7 +143,7 @@ func (k keeper[T, P]) create(id string, want T, now time.Time) (T, error) {
 			return want, err
 		}
 	}
-	P(&want).Base().Native = k.kind + "-" + id
+	P(&want).Base().Native = k.kind + "-" + rand.Text() // what is made twice has two
 	r := &row[T]{
 		Have:  want,
 		Ready: now.Add(time.Duration(k.p.config.Delays[k.kind].Make)),

@@ -1,0 +1,198 @@
+package crash
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kontor-cloud/kontor/driver"
+	"github.com/kontor-cloud/kontor/driver/fake"
+	"github.com/kontor-cloud/kontor/fault"
+)
+
+// slowCloud takes its time, so that kills hit the middle of things.
+const slowCloud = `{"persist": true, "late": "60ms", "delays": {
+	"network": {"make": "100ms", "leave": "60ms"}, "gateway": {"make": "50ms"}, "route-table": {"make": "50ms", "leave": "30ms"},
+	"subnet": {"make": "80ms", "leave": "50ms"}, "nic": {"make": "60ms", "change": "40ms", "leave": "50ms"},
+	"volume": {"make": "150ms", "change": "60ms", "leave": "90ms"},
+	"instance": {"make": "200ms", "change": "100ms", "leave": "120ms"}}}`
+
+// TestKillsAtRandomMomentsOnAFakeCloud is the promise that no acknowledged write
+// is lost, nothing is made twice, nothing is left over, and no volume is lost.
+func TestKillsAtRandomMomentsOnAFakeCloud(t *testing.T) {
+	slots, kills := 30, 20
+	if testing.Short() {
+		slots, kills = 6, 4
+	}
+	rng := seeded(t)
+	w := newWorld(t, "fake", slowCloud)
+	c := &customer{client: w.client, patient: time.Minute, promise: map[string]*fact{}}
+	var all []*slot
+	for n := range slots {
+		all = append(all, &slot{customer: c, items: fakeItems(w, n), rng: rand.New(rand.NewPCG(rng.Uint64(), 0))})
+	}
+	k := &killer{rng: rng, least: 50 * time.Millisecond, spread: 900 * time.Millisecond, log: t.Logf, victims: []victim{again(w.agent), again(w.exchange)}}
+	w.endure(c, all, k, kills)
+
+	w.compare(c, all)
+	w.resync()
+	w.platform(c, w.copyOfFake())
+	w.clear(c, all)
+	w.platform(c, w.copyOfFake())
+}
+
+// fakeItems are what a slot holds: a volume and an instance, some with a card,
+// some of those in a network of their own.
+func fakeItems(w *world, n int) []item {
+	name := fmt.Sprintf("s%02d", n)
+	volume := w.item("block-storage", "", name, `{"sizeGB": ROUND, "skuRef": {"resource": "skus/seca.rd100"}}`)
+	card := ""
+	var items []item
+	if n%3 == 0 {
+		card = fmt.Sprintf(`, "primaryNicRef": {"resource": "nics/%s"}`, name)
+		items = append(items,
+			w.item("network", "", name, fmt.Sprintf(`{"cidr": {"ipv4": "10.%d.0.0/16"}, "skuRef": {"resource": "skus/seca.n1k"}}`, n)),
+			w.item("internet-gateway", "", name, `{}`),
+			w.item("routing-table", name, name, fmt.Sprintf(`{"routes": [{"destinationCidrBlock": "0.0.0.0/0", "targetRef": {"resource": "internet-gateways/%s"}}]}`, name)),
+			w.item("subnet", name, name, fmt.Sprintf(`{"cidr": {"ipv4": "10.%d.1.0/24"}, "routeTableRef": {"resource": "route-tables/%s"}}`, n, name)),
+			w.item("nic", "", name, fmt.Sprintf(`{"subnetRef": {"resource": "networks/%s/subnets/%s"}, "addresses": ["0.0.0.0"]}`, name, name)))
+	}
+	return append(items, volume,
+		w.item("instance", "", name, fmt.Sprintf(`{"skuRef": {"resource": "skus/seca.d2xs"}, "bootVolume": {"deviceRef": {"resource": "block-storages/%s"}}%s}`, name, card)))
+}
+
+// endure lets the customer work while the killer does.
+func (w *world) endure(c *customer, all []*slot, k *killer, kills int) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Minute)
+	defer cancel()
+	stop := make(chan struct{})
+	work, ctx := errgroup.WithContext(ctx)
+	for _, s := range all {
+		work.Go(func() error { return s.live(ctx, stop) })
+	}
+	work.Go(func() error {
+		defer close(stop)
+		return k.rage(ctx, kills)
+	})
+	if err := work.Wait(); err != nil {
+		w.t.Fatal(err)
+	}
+	rounds := 0
+	for _, s := range all {
+		rounds += s.round
+	}
+	w.t.Logf("%d slots, %d rounds, %d puts, %d deletes and %d power actions acknowledged, %d calls unanswered",
+		len(all), rounds, c.puts.Load(), c.deletes.Load(), c.actions.Load(), c.unanswered.Load())
+}
+
+// compare waits until the exchange lists exactly what it has acknowledged.
+func (w *world) compare(c *customer, all []*slot) {
+	w.t.Helper()
+	began := time.Now()
+	var items []item
+	for _, s := range all {
+		items = append(items, s.items...)
+	}
+	w.wait(c.patient, "what is listed to become what was promised", func() error {
+		listed, err := c.listed(w.t.Context(), items)
+		if err != nil {
+			return err
+		}
+		want := c.promised()
+		for urn, r := range want {
+			if r.Native == "" {
+				r.Native = listed[urn].Native
+				want[urn] = r
+			}
+		}
+		if d := cmp.Diff(want, listed); d != "" {
+			return errors.New("promised (-), listed (+):\n" + d)
+		}
+		return nil
+	})
+	w.t.Logf("%d resources are listed as promised, %.1fs later", len(c.promise), time.Since(began).Seconds())
+	for _, f := range c.promise {
+		if _, err := c.get(w.t.Context(), f.item); err != nil { // notes what the platform calls it
+			w.t.Error(err)
+		}
+	}
+}
+
+// platform compares what is promised with what a platform has.
+func (w *world) platform(c *customer, cloud *driver.Cloud) {
+	w.t.Helper()
+	want := map[string]string{}
+	for urn, r := range c.promised() {
+		want[urn] = r.Native
+	}
+	if d := cmp.Diff(want, w.things(cloud)); d != "" {
+		w.t.Errorf("promised (-), on the platform (+):\n%s", d)
+	}
+}
+
+// clear deletes everything, also the workspace, and waits until it is gone.
+func (w *world) clear(c *customer, all []*slot) {
+	w.t.Helper()
+	var work errgroup.Group
+	for _, s := range all {
+		work.Go(func() error {
+			for n := len(s.items) - 1; n >= 0; n-- {
+				if c.promiseOf(s.items[n]).item.kind == nil {
+					continue
+				}
+				if err := s.remove(w.t.Context(), s.items[n]); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := work.Wait(); err != nil {
+		w.t.Fatal(err)
+	}
+	at := w.item("workspace", "", workspace, "{}")
+	if err := c.remove(w.t.Context(), at); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := c.gone(w.t.Context(), at); err != nil {
+		w.t.Fatal(err)
+	}
+	_, err := w.client.Get(w.t.Context(), all[0].items[0].at)
+	if fault.KindOf(err) != fault.Missing {
+		w.t.Errorf("after the end of the workspace: %v, want that nothing is there", err)
+	}
+}
+
+// copyOfFake opens a copy of what the fake cloud has kept.
+func (w *world) copyOfFake() *driver.Cloud {
+	w.t.Helper()
+	b, err := os.ReadFile(filepath.Join(w.agentDir, "fake.jsonl"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	dir := w.t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "fake.jsonl"), b, 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	c, err := fake.Open(w.t.Context(), w.owner(), dir, json.RawMessage(`{"persist": true}`), slog.New(slog.DiscardHandler))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			w.t.Error(err)
+		}
+	})
+	return c
+}
