@@ -16,9 +16,15 @@ import (
 // BenchmarkForward sends through a public address to a guest. The guest's own
 // stack runs in this process too, and counts.
 func BenchmarkForward(b *testing.B) {
+	for name, how := range map[string]plug{"stream": streamPlug, "datagram": datagramPlug} {
+		b.Run(name, func(b *testing.B) { benchmarkForward(b, how) })
+	}
+}
+
+func benchmarkForward(b *testing.B, how plug) {
 	cfg := published()
 	w := newWorld(b, cfg)
-	g := w.boot(cfg.NICs[0], streamPlug)
+	g := w.boot(cfg.NICs[0], how)
 	l, err := gonet.ListenTCP(g.stack, tcpip.FullAddress{Port: 8080}, ipv4.ProtocolNumber)
 	if err != nil {
 		b.Fatal(err)
@@ -38,6 +44,7 @@ func BenchmarkForward(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	defer conn.Close()
 	chunk := make([]byte, 64<<10)
 	b.SetBytes(int64(len(chunk)))
 	for b.Loop() {
@@ -45,11 +52,12 @@ func BenchmarkForward(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	conn.(*net.TCPConn).CloseWrite()
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		b.Fatal(err)
+	}
 	if n := <-got; n != int64(b.N)*int64(len(chunk)) {
 		b.Fatalf("%d bytes arrived of %d", n, b.N*len(chunk))
 	}
-	conn.Close()
 }
 
 // BenchmarkFilter takes a frame of an established connection from one
