@@ -96,7 +96,7 @@ func TestDeleteWaitsForTheListing(t *testing.T) {
 	s.del("gw")
 	s.await("deletion taken", func() bool { return s.platform.Calls("delete", fake.Gateways) > 0 })
 	time.Sleep(200 * time.Millisecond) // several listings
-	if s.office.gone["gw"] {
+	if read(s.office, func() bool { return s.office.gone["gw"] }) {
 		t.Error("said to be gone while it is listed")
 	}
 }
@@ -135,9 +135,7 @@ func TestSlowPlatformPassesThroughCreating(t *testing.T) {
 	s.volume("vol", 2)
 	s.active("vol")
 	want := []seca.State{seca.Creating, seca.Active, seca.Updating, seca.Active}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if got := slices.Compact(s.log["vol"]); !slices.Equal(got, want) {
+	if got := slices.Compact(s.states("vol")); !slices.Equal(got, want) {
 		t.Errorf("states %v, want %v", got, want)
 	}
 }
@@ -305,8 +303,9 @@ func TestForeignThingsAreNotSeen(t *testing.T) {
 	s.volume("vol", 1)
 	s.active("vol")
 	time.Sleep(200 * time.Millisecond)
-	if s.platform.Count(fake.Volumes) != 2 || len(s.orphans) != 0 {
-		t.Errorf("orphans %v, %d volumes", s.orphans, s.platform.Count(fake.Volumes))
+	orphans := read(s.office, func() []wire.Orphan { return s.orphans })
+	if s.platform.Count(fake.Volumes) != 2 || len(orphans) != 0 {
+		t.Errorf("orphans %v, %d volumes", orphans, s.platform.Count(fake.Volumes))
 	}
 }
 
@@ -376,7 +375,7 @@ func TestResetSaysEverythingAgain(t *testing.T) {
 
 func TestErrorsSayWhatToDo(t *testing.T) {
 	s := newStage(t, fake.Config{Quota: map[string]int{fake.Volumes: 0}})
-	s.platform.Fail(fake.Fault{Op: "ensure", Kind: fake.Gateways, Err: fault.Unsupported.Errorf("no such thing here")})
+	s.platform.Fail(fake.Fault{Op: "ensure", Kind: fake.Gateways, Times: 100, Err: fault.Unsupported.Errorf("no such thing here")})
 	s.start()
 	s.volume("vol", 1)
 	s.gateway()

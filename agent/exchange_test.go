@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -184,6 +185,17 @@ func (o *office) get(id string) wire.Observation {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.seen[id]
+}
+
+// read gives something of the office, safely.
+func read[T any](o *office, of func() T) T {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return of()
+}
+
+func (o *office) states(id string) []seca.State {
+	return read(o, func() []seca.State { return slices.Clone(o.log[id]) })
 }
 
 func (o *office) set(do func()) {

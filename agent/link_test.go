@@ -178,8 +178,8 @@ func TestAgentJoinsAndComesBackWithoutItsToken(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Fatalf("Run again: %v", err)
 	}
-	if h.enrols != 2 {
-		t.Errorf("enrolled %d times, want twice: the first answer was lost", h.enrols)
+	if n := read(h.office, func() int { return h.enrols }); n != 2 {
+		t.Errorf("enrolled %d times, want twice: the first answer was lost", n)
 	}
 }
 
@@ -206,7 +206,7 @@ func TestAgentTrustsTheExchangeOfItsTokenAlone(t *testing.T) {
 	if !errors.Is(err, errPin) {
 		t.Errorf("Run: %v, want %v", err, errPin)
 	}
-	if other.enrols != 0 {
+	if read(other.office, func() int { return other.enrols }) != 0 {
 		t.Error("the token was shown to a stranger")
 	}
 }

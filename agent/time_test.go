@@ -47,7 +47,7 @@ func TestIdleAgentAsksLittle(t *testing.T) {
 				t.Fatalf("%s: %+v", id, o.get(id))
 			}
 		}
-		ensures, lists, batches := p.Calls("ensure", fake.Instances), p.Calls("list", fake.Instances), o.batches
+		ensures, lists, batches := p.Calls("ensure", fake.Instances), p.Calls("list", fake.Instances), read(o, func() int { return o.batches })
 		time.Sleep(time.Hour)
 		if n := p.Calls("list", fake.Instances) - lists; n < 90 || n > 160 {
 			t.Errorf("%d lists in an hour, want about 120", n)
@@ -55,7 +55,7 @@ func TestIdleAgentAsksLittle(t *testing.T) {
 		if n := p.Calls("ensure", fake.Instances) - ensures; n != 0 {
 			t.Errorf("%d calls about a machine that is as wanted", n)
 		}
-		if n := o.batches - batches; n != 0 {
+		if n := read(o, func() int { return o.batches }) - batches; n != 0 {
 			t.Errorf("%d reports of nothing", n)
 		}
 	})
@@ -101,7 +101,7 @@ func TestListsThatLagAreNoLoss(t *testing.T) {
 		if o.get("vol").State != seca.Active || o.get("gw").State != seca.Active {
 			t.Errorf("%+v, %+v", o.get("vol"), o.get("gw"))
 		}
-		for _, log := range [][]seca.State{o.log["vol"], o.log["gw"]} {
+		for _, log := range [][]seca.State{o.states("vol"), o.states("gw")} {
 			for _, s := range log {
 				if s == seca.Error || s == seca.Updating {
 					t.Errorf("states %v", log)
@@ -118,7 +118,7 @@ func TestLongOutageKeepsTheLatestOfEach(t *testing.T) {
 		o.set(func() { o.down = true })
 		p.Vanish("vol")
 		time.Sleep(24 * time.Hour)
-		if n := o.refused; n > 24*60*60/4 {
+		if n := read(o, func() int { return o.refused }); n > 24*60*60/4 {
 			t.Errorf("%d calls to an exchange that is down", n)
 		}
 		o.set(func() { o.down = false })
@@ -136,7 +136,7 @@ func TestFailedThingDoesNotFlap(t *testing.T) {
 		}
 		o.gateway()
 		time.Sleep(3 * time.Hour)
-		if got := fmt.Sprint(o.log["gw"]); got != "[error]" && got != "[creating error]" {
+		if got := fmt.Sprint(o.states("gw")); got != "[error]" && got != "[creating error]" {
 			t.Errorf("states %s", got)
 		}
 		if n := p.Calls("ensure", fake.Gateways); n < 10 {
