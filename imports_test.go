@@ -25,6 +25,8 @@ var may = map[string]string{
 	"api":    "db driver fault seca urn wire tenant provider resource",
 	"agent":  "driver fault seca urn wire",
 	"client": "fault seca urn resource",
+	// trials against programs of others
+	"lab": "client fault resource seca",
 	// tests of whole processes
 	"crash": "client driver driver/fake driver/qemu fault resource seca wire",
 	// the binary wires everything
