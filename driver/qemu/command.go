@@ -127,14 +127,7 @@ func (m machine) commandLine(h *host) []string {
 	a.add("-no-user-config")
 	a.add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 	a.add("-machine", "q35,usb=off,vmport=off,smm=off,dump-guest-core=off")
-	if h.accel == "kvm" {
-		a.add("-accel", "kvm")
-		a.add("-cpu", "host")
-	} else {
-		// Without a bound, translated code takes up to 1 GiB of the host's memory.
-		a.add("-accel", "tcg,tb-size=256")
-		a.add("-cpu", "max")
-	}
+	a.add(processor(h.accel)...)
 	a.add("-smp", strconv.Itoa(m.vcpu))
 	a.add("-m", strconv.Itoa(m.ramMiB))
 	a.add("-display", "none")

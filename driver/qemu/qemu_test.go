@@ -275,7 +275,13 @@ func TestLifeOfAGuest(t *testing.T) {
 	began := time.Now()
 	settle(t, c.Instances, want)
 	g := ask(t, at, "the first boot", func(g guest) bool { return g.UserDataExit != nil })
-	t.Logf("from start to HTTP: %v", time.Since(began).Round(10*time.Millisecond))
+	took := time.Since(began)
+	early, err := c.Console(t.Context(), "web", 4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	up, _, _ := strings.Cut(string(early[max(0, strings.Index(string(early), "up after")):]), "\n")
+	t.Logf("from start to HTTP: %v; the guest says %q", took.Round(10*time.Millisecond), up)
 	if g.Hostname != "web" || g.InstanceID != "web" || g.Region != us.Region || *g.UserDataExit != 0 {
 		t.Errorf("the guest says %+v", g)
 	}
