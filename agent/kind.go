@@ -38,6 +38,7 @@ type kind struct {
 // A listing is what is known of a kind from lists. Agent.mu guards it.
 type listing struct {
 	known    bool      // there was a list
+	sorted   bool      // and its orphans were told from what is wanted
 	failures int       // in a row
 	unknown  bool      // the lists have failed for too long
 	since    time.Time // when that began

@@ -197,10 +197,15 @@ func (a *agent) strays(k *kind, all map[string]any) {
 	for id := range k.orphans {
 		if all[id] == nil || k.members[id] != nil {
 			delete(k.orphans, id)
+			a.tellOrphans()
 		}
 	}
 	if !a.mirror.synced {
 		return
+	}
+	if !k.sorted {
+		k.sorted = true
+		a.tellOrphans()
 	}
 	for id, have := range all {
 		if a.mirror.byID[id] == nil {

@@ -21,20 +21,23 @@ func (a *agent) tellOrphans() {
 // settleOrphans reports what is on the platform without the exchange's
 // knowledge, and removes that of it, and only that, which the exchange names.
 func (a *agent) settleOrphans(ctx context.Context) error {
-	for {
+	for open := true; ; { // the exchange may know of some from before
 		select {
 		case <-a.orphans:
 		case <-ctx.Done():
 			return nil
 		}
-		found := a.strayed()
-		if len(found) == 0 {
+		found, whole := a.strayed()
+		if !whole || len(found) == 0 && !open {
 			continue
 		}
-		time.AfterFunc(jitter(orphansAgain), a.tellOrphans)
+		again := time.AfterFunc(jitter(orphansAgain), a.tellOrphans)
 		var v wire.Verdicts
 		if err := a.link.post(ctx, wire.PathOrphans, found, &v); err != nil {
 			continue
+		}
+		if open = len(found) > 0; !open {
+			again.Stop()
 		}
 		for _, id := range v.Remove {
 			a.evict(ctx, id)
@@ -42,18 +45,23 @@ func (a *agent) settleOrphans(ctx context.Context) error {
 	}
 }
 
-func (a *agent) strayed() []wire.Orphan {
+// strayed gives all orphans, or tells that some kind has not been listed yet:
+// the exchange forgets what a report lacks.
+func (a *agent) strayed() (found []wire.Orphan, whole bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	var found []wire.Orphan
+	found = []wire.Orphan{}
 	for _, k := range a.order {
+		if k.list != nil && !k.sorted {
+			return nil, false
+		}
 		for id, m := range k.orphans {
 			if a.mirror.byID[id] == nil {
 				found = append(found, wire.Orphan{ID: id, Kind: k.name, Name: m.Name, Native: m.Native})
 			}
 		}
 	}
-	return found
+	return found, true
 }
 
 // evict removes an orphan.

@@ -30,10 +30,22 @@ const slowCloud = `{"persist": true, "late": "60ms", "delays": {
 // TestKillsAtRandomMomentsOnAFakeCloud is the promise that no acknowledged write
 // is lost, nothing is made twice, nothing is left over, and no volume is lost.
 func TestKillsAtRandomMomentsOnAFakeCloud(t *testing.T) {
-	slots, kills := 30, 20
 	if testing.Short() {
-		slots, kills = 6, 4
+		killOnFake(t, 6, 5)
+	} else {
+		killOnFake(t, 30, 20)
 	}
+}
+
+// TestLabManyKillsOnAFakeCloud is the same for minutes.
+func TestLabManyKillsOnAFakeCloud(t *testing.T) {
+	if os.Getenv("KONTOR_LAB") == "" {
+		t.Skip("slow: set KONTOR_LAB=1")
+	}
+	killOnFake(t, 60, 200)
+}
+
+func killOnFake(t *testing.T, slots, kills int) {
 	rng := seeded(t)
 	w := newWorld(t, "fake", slowCloud)
 	c := &customer{client: w.client, patient: time.Minute, promise: map[string]*fact{}}
@@ -41,7 +53,9 @@ func TestKillsAtRandomMomentsOnAFakeCloud(t *testing.T) {
 	for n := range slots {
 		all = append(all, &slot{customer: c, items: fakeItems(w, n), rng: rand.New(rand.NewPCG(rng.Uint64(), 0))})
 	}
-	k := &killer{rng: rng, least: 50 * time.Millisecond, spread: 900 * time.Millisecond, log: t.Logf, victims: []victim{again(w.agent), again(w.exchange)}}
+	k := &killer{rng: rng, longest: 2 * time.Second, log: t.Logf, victims: []victim{
+		again(w.agent), again(w.exchange), again(w.agent), again(w.exchange), both(w.exchange, w.agent),
+	}}
 	w.endure(c, all, k, kills)
 
 	w.compare(c, all)

@@ -70,7 +70,21 @@ func (w *world) run(p *process) {
 			w.t.Logf("the last words of the %s:\n%s", p.name, p.tail(60))
 		}
 		p.end(syscall.SIGKILL) //nolint:errcheck // it may have been stopped
+		w.sound(p)
 	})
+}
+
+// sound fails the test if a process said that something is wrong with itself.
+func (w *world) sound(p *process) {
+	b, err := os.ReadFile(p.log)
+	if err != nil {
+		w.t.Error(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if strings.Contains(line, "panic") || strings.Contains(line, "DATA RACE") || strings.Contains(line, "level=ERROR") {
+			w.t.Errorf("the %s said: %s", p.name, line)
+		}
+	}
 }
 
 func (w *world) write(name, text string) string {
@@ -189,8 +203,7 @@ func (i item) document(round int) map[string]any {
 // A killer ends processes at random moments and has them started again at once.
 type killer struct {
 	rng     *rand.Rand
-	least   time.Duration // between two kills
-	spread  time.Duration // and this much more at random
+	longest time.Duration // between two kills; most follow sooner
 	victims []victim
 	log     func(format string, args ...any)
 }
@@ -211,11 +224,21 @@ func again(p *process) victim {
 	}}
 }
 
+// both kills two processes at once, and starts them in the other order.
+func both(p, q *process) victim {
+	return victim{p.name + " and " + q.name, func() (bool, error) {
+		if err := errors.Join(p.end(syscall.SIGKILL), q.end(syscall.SIGKILL)); err != nil {
+			return false, err
+		}
+		return true, errors.Join(q.start(), p.start())
+	}}
+}
+
 // rage kills so many times, each victim about as often as any other.
 func (k *killer) rage(ctx context.Context, times int) error {
 	began, count := time.Now(), map[string]int{}
 	for n := 0; n < times && ctx.Err() == nil; {
-		pause(ctx, k.least+time.Duration(k.rng.Int64N(int64(k.spread))))
+		pause(ctx, time.Duration(float64(k.longest)*k.rng.Float64()*k.rng.Float64()))
 		v := k.victims[n%len(k.victims)]
 		done, err := v.kill()
 		if err != nil {
