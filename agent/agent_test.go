@@ -254,6 +254,21 @@ func TestLostVolumeIsAnErrorAndNeverMadeAgain(t *testing.T) {
 	}
 }
 
+func TestVolumeThatIsLostIsNotMadeAgainByAChange(t *testing.T) {
+	s := newStage(t, fake.Config{})
+	s.config.Relist = time.Hour
+	s.start()
+	s.volume("vol", 1)
+	s.active("vol")
+	s.platform.Vanish("vol")
+	s.volume("vol", 2)
+	s.await("the call", func() bool { return s.platform.Calls("ensure", fake.Volumes) > 1 })
+	time.Sleep(300 * time.Millisecond)
+	if n := s.platform.Made(fake.Volumes); n != 1 {
+		t.Errorf("%d volumes were made", n)
+	}
+}
+
 func TestMachineThatStoppedIsStartedAgain(t *testing.T) {
 	s := newStage(t, fake.Config{})
 	s.start()

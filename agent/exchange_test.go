@@ -38,6 +38,7 @@ type office struct {
 	lenient   bool
 	reset     bool
 	down      bool
+	onGone    func(id string)
 	batches   int
 	refused   int
 }
@@ -148,6 +149,9 @@ func (o *office) observe(batch []wire.Observation) wire.Accepted {
 			w.Gone, w.Revision = true, o.next(ob.ID)
 			o.wanted[ob.ID] = w
 			o.gone[ob.ID] = true
+			if o.onGone != nil {
+				o.onGone(ob.ID)
+			}
 		}
 	}
 	o.changed.Broadcast()

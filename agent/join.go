@@ -51,6 +51,8 @@ func dial(ctx context.Context, c Config, log *slog.Logger) (*link, error) {
 			return nil, fault.Invalid.Errorf("this agent has not joined an exchange; give it the line that `kontor region join` printed")
 		}
 		who, err = enrol(ctx, c, key, log)
+	} else if err == nil && c.Join != "" {
+		who, err = rejoin(ctx, c, who, log)
 	}
 	if err != nil {
 		return nil, err
@@ -188,6 +190,26 @@ func enrol(ctx context.Context, c Config, key crypto.Signer, log *slog.Logger) (
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// rejoin is for an agent that has joined before: a token of the same exchange
+// tells it where that answers now, and is used up only if the agent's own
+// certificate has run out.
+func rejoin(ctx context.Context, c Config, who *identity, log *slog.Logger) (*identity, error) {
+	token, err := wire.DecodeJoinToken(c.Join)
+	if err != nil {
+		return nil, err
+	}
+	if sum := sha256.Sum256(who.CA); hex.EncodeToString(sum[:]) != token.CASHA256 {
+		return nil, fault.Conflict.Errorf("this agent belongs to exchange %s and the join token is of another one; give it a directory of its own", who.Exchange)
+	}
+	if time.Now().After(who.leaf.NotAfter) {
+		return enrol(ctx, c, who.key, log)
+	}
+	if who.URL == token.URL {
+		return who, nil
+	}
+	return (&identity{URL: token.URL, key: who.key}).take(c.Dir, who.Enrolled)
 }
 
 func newCSR(key crypto.Signer) ([]byte, error) {

@@ -142,7 +142,10 @@ func (a *agent) translate(e *entry) (any, error) {
 		a.waiting(e, r.waits)
 		return nil, nil
 	}
-	return e.kind.stamp(want, driver.Meta{ID: e.id(), Attempt: e.attempt, Name: path.Base(e.want.URN), URN: e.want.URN}), nil
+	return e.kind.stamp(want, driver.Meta{
+		ID: e.id(), Attempt: e.attempt, Name: path.Base(e.want.URN), URN: e.want.URN,
+		Lived: e.kind.data && e.expected(),
+	}), nil
 }
 
 // touchCards has a machine's cards looked at: they join its security group.
@@ -270,6 +273,11 @@ func (a *agent) failed(ctx context.Context, e *entry, err error) {
 		return
 	}
 	kind := fault.KindOf(err)
+	if kind == fault.Missing && e.kind.data && e.expected() {
+		e.kind.look() // lists decide whether it is lost
+		a.again(e, backoff(e.tries, 100*time.Millisecond, time.Minute))
+		return
+	}
 	switch kind {
 	case fault.Invalid, fault.Unsupported, fault.Denied, fault.Missing, fault.Malformed, fault.TooLarge:
 		a.hold(e, a.usesNow(e))

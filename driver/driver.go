@@ -102,6 +102,10 @@ type Meta struct {
 	Name    string `json:"name,omitempty"`    // for people who look at the platform's own console
 	URN     string `json:"urn,omitempty"`     // likewise
 
+	// Lived says of a wanted thing that holds data that it was there: if it is
+	// missing, Ensure answers fault.Missing and makes nothing in its place.
+	Lived bool `json:"lived,omitempty"`
+
 	Native string `json:"native,omitempty"` // the platform's own id
 	State  State  `json:"state,omitempty"`
 	Detail string `json:"detail,omitempty"` // why it failed or what it waits for

@@ -48,6 +48,7 @@ func Run(t *testing.T, p Platform) {
 	t.Run("PublicIPIsUnique", func(t *testing.T) { publicIPUnique(newWorld(t, p)) })
 	t.Run("SecurityGroupTakesNewRules", func(t *testing.T) { groupRules(newWorld(t, p)) })
 	t.Run("VolumeGrowsNeverShrinks", func(t *testing.T) { volumeGrows(newWorld(t, p)) })
+	t.Run("LostVolumeIsNotMadeAgain", func(t *testing.T) { lostVolume(newWorld(t, p)) })
 	t.Run("VolumeStartsFromImage", func(t *testing.T) { volumeFromImage(newWorld(t, p)) })
 	t.Run("DeleteOfAttachedVolumeIsRefused", func(t *testing.T) { attachedVolume(newWorld(t, p)) })
 	t.Run("DataVolumesAttachAndDetach", func(t *testing.T) { dataVolumes(newWorld(t, p)) })

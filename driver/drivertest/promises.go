@@ -100,6 +100,22 @@ func volumeGrows(w *world) {
 	}
 }
 
+// lostVolume checks that a blank volume never takes the place of one that held
+// data: see driver.Meta.Lived.
+func lostVolume(w *world) {
+	k := need(w, volumes)
+	want := w.wantVolume()
+	want.Lived = true
+	forget(w, k, want.ID)
+	if have, err := k.Ensure(w.Context(), want); !errors.Is(err, fault.Missing) {
+		w.Errorf("Ensure of a volume that lived and is not there: %s, %v; want missing", have.State, err)
+	}
+	want.Lived = false
+	settle(w, k, want)
+	want.Lived = true
+	settle(w, k, want)
+}
+
 func volumeFromImage(w *world) {
 	need(w, volumes)
 	if w.image() == "" {

@@ -45,6 +45,13 @@ func (p *Platform) Outage(on bool) {
 	p.outage = on
 }
 
+// Calm ends an outage and forgets all faults that have not struck.
+func (p *Platform) Calm() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.outage, p.faults = false, nil
+}
+
 // Vanish removes a thing as somebody would who does not ask: whoever uses it
 // keeps a reference to nothing. It reports whether the thing was there.
 func (p *Platform) Vanish(id string) bool {

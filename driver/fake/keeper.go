@@ -112,6 +112,8 @@ func (k keeper[T, P]) ensure(want T, now time.Time) (T, error) {
 	id := P(&want).Base().ID
 	r := k.rows[id]
 	switch {
+	case r == nil && P(&want).Base().Lived:
+		return want, fault.Missing.Errorf("%s %s is not there any more", k.kind, id)
 	case r == nil:
 		return k.create(id, want, now)
 	case now.Before(r.Ready), !r.Gone.IsZero(), k.same(r.Have, want):
