@@ -236,8 +236,10 @@ func (h *host) base(ctx context.Context, image string) (name string, ready bool,
 	if info.Size() <= 256<<20 {
 		return name, true, copying(ctx)
 	}
-	ended, err := h.tasks.run(name, "", copying)
-	return name, ended, err
+	// Once it has ended, the next call finds the file, unless that was dropped
+	// in between for want of a layer: then it is copied again.
+	_, err = h.tasks.run(name, "", copying)
+	return name, false, err
 }
 
 func (h *host) copyBase(ctx context.Context, from, to string) error {

@@ -227,7 +227,7 @@ func (h *host) powerOff(ctx context.Context, i instance) error {
 		}
 	}
 	if time.Now().After(i.StopBy) {
-		return h.kill(ctx, i.ID)
+		return kill(ctx, h.instances.dir(i.ID))
 	}
 	// The button is pressed at each call, because a guest that is still booting
 	// does not notice. A monitor that does not answer is left to the deadline.
@@ -251,7 +251,7 @@ func (k instances) Delete(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := k.host.kill(ctx, id); err != nil {
+	if err := kill(ctx, k.host.instances.dir(id)); err != nil {
 		return kindOf(err, "stop instance "+id)
 	}
 	if err := k.host.instances.remove(id); err != nil {

@@ -21,9 +21,9 @@ import (
 // running reports whether the machine's QEMU is there. It inherits a lock from
 // whoever starts it, and the kernel drops that when it ends, however it ends: no
 // crash on either side and no reuse of a process id can make this wrong.
-func (h *host) running(id string) bool {
-	return locked(filepath.Join(h.instances.dir(id), "run.lock"))
-}
+func (h *host) running(id string) bool { return runsIn(h.instances.dir(id)) }
+
+func runsIn(dir string) bool { return locked(filepath.Join(dir, "run.lock")) }
 
 // start boots a machine that is off, and waits until its monitor answers, a
 // fraction of a second.
@@ -192,12 +192,11 @@ func pidOf(dir string) (int, error) {
 	return strconv.Atoi(string(bytes.TrimSpace(text)))
 }
 
-// kill ends a machine's QEMU: by its monitor, so that it can close its files,
-// or by a signal if it does not listen. One that is off is no error.
-func (h *host) kill(ctx context.Context, id string) error {
-	dir := h.instances.dir(id)
+// kill ends the QEMU of the machine in dir: by its monitor, so that it can close
+// its files, or by a signal if it does not listen. One that is off is no error.
+func kill(ctx context.Context, dir string) error {
 	over := func() error {
-		if h.running(id) {
+		if runsIn(dir) {
 			return fault.Unavailable.Errorf("its process is still there")
 		}
 		return nil
@@ -212,7 +211,7 @@ func (h *host) kill(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if !h.running(id) {
+	if !runsIn(dir) {
 		return nil
 	}
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {

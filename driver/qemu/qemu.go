@@ -26,11 +26,13 @@ package qemu
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 
 	"github.com/kontor-cloud/kontor/driver"
+	"github.com/kontor-cloud/kontor/driver/qemu/vnet"
 	"github.com/kontor-cloud/kontor/fault"
 )
 
@@ -52,6 +54,9 @@ func Open(ctx context.Context, owner driver.Owner, dir string, config json.RawMe
 	if owner.Region == "" || owner.Exchange == "" {
 		return nil, fault.Invalid.Errorf("a region without an owner")
 	}
+	if os.Geteuid() == 0 {
+		log.WarnContext(ctx, "guests' processes run as root; a user of its own is safer, and enough", "dir", dir)
+	}
 	h := newHost(owner, dir, c, log)
 	if err := os.MkdirAll(filepath.Join(h.root, "tmp"), 0o700); err != nil {
 		return nil, err
@@ -66,6 +71,23 @@ func Open(ctx context.Context, owner driver.Owner, dir string, config json.RawMe
 		return nil, err
 	}
 	return h.cloud(), nil
+}
+
+// Halt pulls the plug of every machine below a driver's directory, of whatever
+// region, and ends the networks' processes. Nothing is deleted: an agent that
+// opens the directory later starts again what is wanted on. It is for trials
+// that shall leave no process behind; agents that work there must have ended.
+func Halt(ctx context.Context, dir string) error {
+	machines, err1 := filepath.Glob(filepath.Join(dir, "*@*", "instances", "*"))
+	networks, err2 := filepath.Glob(filepath.Join(dir, "*@*", "networks", "*", "vnet"))
+	failed := []error{err1, err2}
+	for _, m := range machines {
+		failed = append(failed, kill(ctx, m))
+	}
+	for _, n := range networks {
+		failed = append(failed, inside(n, func(short string) error { return vnet.Stop(ctx, short) }))
+	}
+	return errors.Join(failed...)
 }
 
 func (h *host) cloud() *driver.Cloud {

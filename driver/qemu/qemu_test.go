@@ -249,7 +249,7 @@ func stack(t *testing.T, c *driver.Cloud) (driver.Instance, driver.PublicIP) {
 	}})
 	settle(t, c.Subnets, driver.Subnet{Meta: meta("sub"), Network: "net", CIDRs: []netip.Prefix{cidr}, RouteTable: "rt"})
 	settle(t, c.SecurityGroups, driver.SecurityGroup{Meta: meta("sg"), Rules: []driver.Rule{
-		{Ingress: true, Protocol: driver.TCP, Ports: []driver.PortRange{{From: 80, To: 80}}}, {Protocol: driver.AnyProto},
+		{Ingress: true, Protocol: driver.TCP, Ports: []driver.PortRange{{From: 80, To: 80}, {From: 22, To: 22}}}, {Protocol: driver.AnyProto},
 	}})
 	public := settle(t, c.PublicIPs, driver.PublicIP{Meta: meta("pip"), Family: 4})
 	settle(t, c.NICs, driver.NIC{
@@ -259,7 +259,7 @@ func stack(t *testing.T, c *driver.Cloud) (driver.Instance, driver.PublicIP) {
 	settle(t, c.Volumes, driver.Volume{Meta: meta("boot"), SizeGB: 1, Image: driver.OfferedImage("tiny")})
 	return driver.Instance{
 		Meta: meta("web"), SKU: "kontor.tiny", VCPU: 1, RAMGiB: 1, BootVolume: "boot", NICs: []string{"nic"}, On: true,
-		UserData: "#!/bin/sh\necho from-user-data\n",
+		UserData: "#cloud-config\nwrite_files:\n- path: /run/told\n  content: |\n    from-user-data\nruncmd:\n- cat /run/told\n",
 	}, public
 }
 
@@ -271,6 +271,8 @@ func TestLifeOfAGuest(t *testing.T) {
 	c := open(t, dir, us, config)
 	want, public := stack(t, c)
 	at := reach(t, c, public.ID, 80)
+	key, authorized := keyPair(t)
+	want.SSHKeys = []string{authorized}
 
 	began := time.Now()
 	settle(t, c.Instances, want)
@@ -284,6 +286,10 @@ func TestLifeOfAGuest(t *testing.T) {
 	t.Logf("from start to HTTP: %v; the guest says %q", took.Round(10*time.Millisecond), up)
 	if g.Hostname != "web" || g.InstanceID != "web" || g.Region != us.Region || *g.UserDataExit != 0 {
 		t.Errorf("the guest says %+v", g)
+	}
+
+	if got := run(t, reach(t, c, public.ID, 22), key, "hostname"); got != "web\n" {
+		t.Errorf("hostname over SSH says %q", got)
 	}
 
 	// An agent that comes back finds the machine as it is.
@@ -303,6 +309,9 @@ func TestLifeOfAGuest(t *testing.T) {
 	want.DataVolumes = nil
 	settle(t, c.Instances, want)
 	ask(t, at, "the disk to be gone", func(g guest) bool { return g.disk("data") == 0 })
+	replugCard(t, c, want)
+	restartNetwork(t, dir, c)
+	ask(t, at, "the network to be back", func(guest) bool { return true })
 	if two := find(t, c, "web"); !two.PowerSince.Equal(one.PowerSince) {
 		t.Error("the machine was restarted on the way")
 	}

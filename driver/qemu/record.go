@@ -118,7 +118,7 @@ func (s shelf[T, P]) create(thing T, fill func(dir string) error) error {
 // publish moves a staged directory to its place.
 func (s shelf[T, P]) publish(stage, id string) error {
 	parent := filepath.Join(s.host.root, s.kind)
-	if err := os.MkdirAll(parent, 0o700); err != nil {
+	if err := errors.Join(syncFiles(stage), os.MkdirAll(parent, 0o700)); err != nil {
 		return err
 	}
 	if err := os.Rename(stage, s.dir(id)); err != nil {
@@ -193,13 +193,22 @@ func writeFile(path string, text []byte) error {
 	return syncDir(filepath.Dir(path))
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// syncFiles makes the files in a directory durable.
+func syncFiles(dir string) error {
+	files, err := os.ReadDir(dir)
+	for _, f := range files {
+		err = errors.Join(err, syncPath(filepath.Join(dir, f.Name())))
 	}
+	return err
+}
+
+// syncDir makes the names in a directory durable. One that is not there has none.
+func syncDir(dir string) error { return ignore(syncPath(dir), fs.ErrNotExist) }
+
+func syncPath(path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(f.Sync(), f.Close())
 }

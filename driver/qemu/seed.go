@@ -23,11 +23,10 @@ func (h *host) seed(i instance, m machine) seed {
 	if keys == nil {
 		keys = []string{}
 	}
-	meta, _ := json.MarshalIndent(object{"public-keys": keys}, "", " ")
-	// The plain lines come first and by themselves: small guests read them with sed.
+	// Each on a line of its own: small guests read them with sed.
 	s := seed{
-		meta: "instance-id: " + quote(i.ID) + "\nlocal-hostname: " + quote(i.hostname()) + "\nregion: " + quote(h.owner.Region) +
-			"\n" + strings.Trim(string(meta), "{}\n") + "\n",
+		meta: "instance-id: " + quote(i.ID) + "\nlocal-hostname: " + quote(i.hostname()) +
+			"\nregion: " + quote(h.owner.Region) + "\npublic-keys: " + quote(keys) + "\n",
 		user: i.UserData,
 	}
 	if s.user == "" {
@@ -42,8 +41,8 @@ func (h *host) seed(i instance, m machine) seed {
 	return s
 }
 
-func quote(s string) string {
-	text, _ := json.Marshal(s)
+func quote(value any) string {
+	text, _ := json.Marshal(value) // of strings
 	return string(text)
 }
 
