@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/crypto/ssh"
 
 	"github.com/kontor-cloud/kontor/client"
 	"github.com/kontor-cloud/kontor/fault"
@@ -175,9 +176,13 @@ func keys(files []string) ([]string, error) {
 			return nil, usagef("%s is a private key, which must stay with you; give %s.pub", name, name)
 		}
 		for line := range strings.Lines(string(b)) {
-			if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
-				all = append(all, line)
+			if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+				continue
 			}
+			if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line)); err != nil {
+				return nil, usagef("%s holds something else than public keys: %.20q", name, line)
+			}
+			all = append(all, line)
 		}
 	}
 	return all, nil

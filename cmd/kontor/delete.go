@@ -82,10 +82,7 @@ func (a *app) confirm(ctx context.Context, yes bool, ts []target) error {
 		names[i] = t.String()
 	}
 	fmt.Fprintf(a.stderr, "Delete %s? [y/N] ", strings.Join(names, ", "))
-	switch answer, err := a.readLine(ctx); {
-	case err != nil:
-		return err
-	case answer != "y" && answer != "yes":
+	if answer := a.readLine(ctx); answer != "y" && answer != "yes" {
 		return fault.Conflict.Errorf("not confirmed, nothing deleted")
 	}
 	return nil
@@ -93,7 +90,7 @@ func (a *app) confirm(ctx context.Context, yes bool, ts []target) error {
 
 // readLine reads an answer in small letters. A read cannot be ended: after
 // Ctrl-C it is left behind, as the process ends too.
-func (a *app) readLine(ctx context.Context) (string, error) {
+func (a *app) readLine(ctx context.Context) string {
 	line := make(chan string, 1)
 	go func() {
 		text, _ := bufio.NewReader(a.stdin).ReadString('\n') // nothing read is an empty answer
@@ -101,9 +98,10 @@ func (a *app) readLine(ctx context.Context) (string, error) {
 	}()
 	select {
 	case <-ctx.Done():
-		return "", ctx.Err()
+		fmt.Fprintln(a.stderr)
+		return ""
 	case text := <-line:
-		return text, nil
+		return text
 	}
 }
 

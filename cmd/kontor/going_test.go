@@ -130,6 +130,7 @@ func TestProgressIsOneLineOnATerminalAndLinesElsewhere(t *testing.T) {
 		want string
 	}{
 		"terminal": {progress{tty: true}, "\r\x1b[Ka, 1s\r\x1b[Ka, 2s\r\x1b[Kb, 3s\r\x1b[K"},
+		"narrow":   {progress{tty: true, width: 5}, "\r\x1b[Ka, …\r\x1b[Ka, …\r\x1b[Kb, …\r\x1b[K"},
 		"file":     {progress{}, "a\nb\n"},
 		"programs": {progress{silent: true, tty: true}, ""},
 	} {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/kontor-cloud/kontor/client"
@@ -73,10 +74,17 @@ func (a *app) complete(ctx context.Context, n need, p client.Place) (client.Plac
 	return p, nil
 }
 
+const shownChoices = 8 // more are no help
+
+// unclear asks the caller to choose.
 func unclear(label string, names []string) error {
+	more := ""
+	if n := len(names) - shownChoices; n > 0 {
+		names, more = names[:shownChoices], fmt.Sprintf(" and %d more", n)
+	}
 	there := "there is none"
 	if len(names) > 0 {
-		there = "there are " + strings.Join(names, ", ")
+		there = "there are " + strings.Join(names, ", ") + more
 	}
 	return usagef("which %s? Give --%s; %s", label, label, there)
 }

@@ -14,12 +14,17 @@ import (
 type progress struct {
 	w      io.Writer
 	tty    bool
+	width  int // of the terminal; 0 if unknown
 	silent bool
 	last   string
 }
 
 func (a *app) progress() *progress {
-	return &progress{w: a.stderr, tty: isTerminal(a.stderr), silent: a.structured()}
+	p := &progress{w: a.stderr, tty: isTerminal(a.stderr), silent: a.structured()}
+	if f, ok := a.stderr.(*os.File); ok && p.tty {
+		p.width, _, _ = term.GetSize(int(f.Fd())) // unknown is 0
+	}
+	return p
 }
 
 func isTerminal(stream any) bool {
@@ -34,11 +39,20 @@ func (p *progress) say(text, detail string) {
 	switch {
 	case p.silent:
 	case p.tty:
-		fmt.Fprint(p.w, eraseLine+clean(text+detail))
+		fmt.Fprint(p.w, eraseLine+p.cut(clean(text+detail)))
 	case text != p.last:
 		fmt.Fprintln(p.w, clean(text))
 	}
 	p.last = text
+}
+
+// cut keeps the line from wrapping, as it could not be erased then.
+func (p *progress) cut(line string) string {
+	letters := []rune(line)
+	if p.width > 1 && len(letters) >= p.width {
+		return string(letters[:p.width-2]) + "…"
+	}
+	return line
 }
 
 // clear makes room for other output.
