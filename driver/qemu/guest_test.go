@@ -64,6 +64,8 @@ func run(t *testing.T, at netip.AddrPort, key ssh.Signer, command string) string
 		c, err := ssh.Dial("tcp", at.String(), &ssh.ClientConfig{
 			User: "root", Auth: []ssh.AuthMethod{ssh.PublicKeys(key)},
 			HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: 20 * time.Second, //nolint:gosec // a guest of our own
+			// Some versions of dropbear offer RSA without having such a key.
+			HostKeyAlgorithms: []string{ssh.KeyAlgoED25519},
 		})
 		if err != nil {
 			return err
