@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,7 +32,13 @@ func (a *app) plan(ctx context.Context, w wish, p client.Place) ([]order, error)
 			return nil, usagef("--port %d is not a port", port)
 		}
 	}
-	pl.add("workspace", "", p.Workspace, seca.WorkspaceSpec{})
+	have, err := a.workspaces(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(have, p.Workspace) {
+		pl.add("workspace", "", p.Workspace, seca.WorkspaceSpec{})
+	}
 	for _, step := range []func(context.Context) error{pl.bootVolume, pl.dataVolumes, pl.networking, pl.machine} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -46,6 +53,7 @@ func (pl *planner) add(kindName, network, name string, spec any) {
 	if err != nil {
 		panic(err) // our own types
 	}
+	raw = bytes.Replace(raw, []byte(`"zone":"",`), nil, 1) // left to the server
 	p := pl.place
 	p.Network = network
 	m := manifest{Labels: pl.labels, Metadata: seca.Metadata{Name: name}, Spec: raw}
