@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kontor-cloud/kontor/api"
 	"github.com/kontor-cloud/kontor/client"
 	"github.com/kontor-cloud/kontor/db/dbtest"
 	"github.com/kontor-cloud/kontor/resource"
@@ -33,34 +29,9 @@ type rig struct {
 
 func newRig(b *testing.B, db string) *rig {
 	b.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	c := defaultExchange()
-	c.Data, c.DB, c.Agents = b.TempDir(), db, "127.0.0.1:0"
-	c.Listen = []listener{{Address: "127.0.0.1:0", Profile: api.Strict}}
-	a := &app{env: map[string]string{}, stdout: io.Discard, stderr: io.Discard}
-	ready, ended := make(chan *exchange, 1), make(chan error, 1)
-	go func() { ended <- a.up(ctx, c, 1, func(x *exchange) { ready <- x }) }()
-	b.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			b.Error(err)
-		}
-	})
-	var x *exchange
-	select {
-	case x = <-ready:
-	case err := <-ended:
-		ended <- err
-		b.Fatal(err)
-	}
-	token, err := os.ReadFile(filepath.Join(c.Data, "admin.token"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	cl, err := client.New(x.publicURL(), strings.TrimSpace(string(token)), client.Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
+	x, stop := start(b, b.TempDir(), db, 1)
+	b.Cleanup(stop)
+	cl := customer(b, x)
 	r := &rig{b: b, client: cl, place: client.Place{Tenant: demoTenant, Region: "fake-1", Workspace: "w"}}
 	r.put("workspace", "w", `{}`)
 	return r
@@ -78,27 +49,11 @@ func (r *rig) at(kind, name string) string {
 	return at
 }
 
-func (r *rig) put(kind, name, spec string) {
-	if _, _, err := r.client.Put(context.Background(), r.at(kind, name), map[string]any{"spec": json.RawMessage(spec)}, 0); err != nil {
-		r.b.Error(err)
-	}
-}
+func (r *rig) put(kind, name, spec string) { put(r.b, r.client, r.place, kind, name, spec) }
 
 const benchVolume = `{"sizeGB":1,"skuRef":{"resource":"skus/seca.rd100"}}`
 
-func (r *rig) active(at string) {
-	for {
-		i, err := r.client.Get(context.Background(), at)
-		if err != nil {
-			r.b.Error(err)
-			return
-		}
-		if i.State() == seca.Active {
-			return
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
+func (r *rig) active(at string) { until(r.b, r.client, at, seca.Active) }
 
 // cpu reports the CPU time that all threads of this process used per operation.
 func cpu(b *testing.B, loop func()) {

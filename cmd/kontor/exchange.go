@@ -201,15 +201,15 @@ const (
 )
 
 // firstToken makes the first operator of a new exchange and writes his token
-// to a file that only its owner can read. It does nothing where there is one.
-func (x *exchange) firstToken(ctx context.Context) (file string, err error) {
-	file = filepath.Join(x.config.Data, "admin.token")
-	accounts, err := x.Tenants.Accounts(ctx)
-	if err != nil {
+// to a file that only its owner can read. Later it does nothing, unless again
+// says that the token was lost: who can write the data directory owns the exchange.
+func (x *exchange) firstToken(ctx context.Context, again bool) (file string, err error) {
+	tokens, err := x.Tenants.Tokens(ctx, adminAccount)
+	if err != nil || len(tokens) > 0 && !again {
 		return "", err
 	}
-	if _, err := os.Stat(file); err == nil || len(accounts) > 1 {
-		return "", nil
+	if accounts, err := x.Tenants.Accounts(ctx); err != nil || len(accounts) > 1 && !again {
+		return "", err
 	}
 	if err := x.Tenants.PutAccount(ctx, tenant.Account{ID: adminAccount, Display: "First operator", Operator: true}); err != nil {
 		return "", err
@@ -218,6 +218,7 @@ func (x *exchange) firstToken(ctx context.Context) (file string, err error) {
 	if err != nil {
 		return "", err
 	}
+	file = filepath.Join(x.config.Data, "admin.token")
 	return file, writeSecret(file, secret)
 }
 

@@ -63,6 +63,7 @@ func (e *exchangeFlags) over(c exchangeConfig) exchangeConfig {
 
 func serveCommand(a *app) *cobra.Command {
 	var flags exchangeFlags
+	var newToken bool
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run an exchange",
@@ -77,26 +78,27 @@ account's token to admin.token in the data directory, readable by you alone.`,
 					return err
 				}
 			}
-			return a.serve(cmd.Context(), flags.over(conf))
+			return a.serve(cmd.Context(), flags.over(conf), newToken)
 		},
 	}
 	c.Flags().StringVar(&flags.config, "config", "", "configuration file (see kontor config default)")
+	c.Flags().BoolVar(&newToken, "new-admin-token", false, "write another admin.token, when the first was lost")
 	flags.add(c)
 	return c
 }
 
-func (a *app) serve(ctx context.Context, c exchangeConfig) error {
+func (a *app) serve(ctx context.Context, c exchangeConfig, newToken bool) error {
 	x, err := openExchange(ctx, c, a.logger())
 	if err != nil {
 		return err
 	}
 	defer x.close()
-	file, err := x.firstToken(ctx)
+	file, err := x.firstToken(ctx, newToken)
 	if err != nil {
 		return fmt.Errorf("make the first operator: %w", err)
 	}
 	if file != "" {
-		fmt.Fprintf(a.stderr, "first start: the token of operator %q is in %s\n", adminAccount, file)
+		fmt.Fprintf(a.stderr, "the token of operator %q is in %s\n", adminAccount, file)
 	}
 	fmt.Fprintln(a.stdout, "ready", x.publicURL())
 	return x.run(ctx)

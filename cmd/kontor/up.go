@@ -74,7 +74,7 @@ func (a *app) up(ctx context.Context, c exchangeConfig, fakes int, ready func(*e
 		return err
 	}
 	defer x.close()
-	if _, err := x.firstToken(ctx); err != nil {
+	if _, err := x.firstToken(ctx, false); err != nil {
 		return fmt.Errorf("make the first operator: %w", err)
 	}
 	if err := x.makeDemo(ctx); err != nil {
