@@ -237,9 +237,9 @@ func both(p, q *process) victim {
 // rage kills so many times, each victim about as often as any other.
 func (k *killer) rage(ctx context.Context, times int) error {
 	began, count := time.Now(), map[string]int{}
-	for n := 0; n < times && ctx.Err() == nil; {
+	for n, try := 0, 0; n < times && ctx.Err() == nil; try++ {
 		pause(ctx, time.Duration(float64(k.longest)*k.rng.Float64()*k.rng.Float64()))
-		v := k.victims[n%len(k.victims)]
+		v := k.victims[try%len(k.victims)]
 		done, err := v.kill()
 		if err != nil {
 			return err
