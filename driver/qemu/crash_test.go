@@ -83,7 +83,7 @@ func TestAnAgentKilledAtAnyMomentLeavesNothingDouble(t *testing.T) {
 		settle(t, c.PublicIPs, p)
 		settle(t, c.Volumes, v)
 		settle(t, c.Images, m)
-		i.Restarts = find0(t, c, i.ID).Restarts
+		i.Restarts = find(t, c, i.ID).Restarts
 		settle(t, c.Instances, i)
 	}
 	if n := processes(t, dir); n != 2 {
@@ -107,20 +107,6 @@ func TestAnAgentKilledAtAnyMomentLeavesNothingDouble(t *testing.T) {
 		t.Fatal(err)
 	}
 	nothingLeft(t, dir)
-}
-
-// find0 is the instance as listed, or a zero one.
-func find0(t *testing.T, c *driver.Cloud, id string) driver.Instance {
-	t.Helper()
-	for i, err := range c.Instances.List(t.Context()) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if i.ID == id {
-			return i
-		}
-	}
-	return driver.Instance{}
 }
 
 // processes counts those of QEMU whose working directory is below dir.

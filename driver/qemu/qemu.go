@@ -55,7 +55,7 @@ func Open(ctx context.Context, owner driver.Owner, dir string, config json.RawMe
 		return nil, fault.Invalid.Errorf("a region without an owner")
 	}
 	if os.Geteuid() == 0 {
-		log.WarnContext(ctx, "guests' processes run as root; a user of its own is safer, and enough", "dir", dir)
+		log.InfoContext(ctx, "guests' processes run as root; a user of its own is safer, and enough", "dir", dir)
 	}
 	h := newHost(owner, dir, c, log)
 	if err := os.MkdirAll(filepath.Join(h.root, "tmp"), 0o700); err != nil {

@@ -113,6 +113,27 @@ func TestOneBootVolumeStartsOneMachine(t *testing.T) {
 	nothingLeft(t, dir)
 }
 
+func TestHaltStopsMachinesAndDeletesNothing(t *testing.T) {
+	needQEMU(t)
+	dir := t.TempDir()
+	endProcesses(t, dir)
+	c := open(t, dir, us, `{"accel": "tcg"}`)
+	settle(t, c.Volumes, driver.Volume{Meta: meta("boot"), SizeGB: 1})
+	one := stub("one")
+	one.On = true
+	settle(t, c.Instances, one)
+	if err := Halt(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	if n := processes(t, dir); n != 0 || find(t, c, "one").On {
+		t.Errorf("%d processes run, and the machine is listed as on: %v", n, find(t, c, "one").On)
+	}
+	settle(t, open(t, dir, us, `{"accel": "tcg"}`).Instances, one)
+	if err := c.Instances.Delete(t.Context(), "one"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAVolumeWhoseFileIsGoneHasFailed(t *testing.T) {
 	needQEMU(t)
 	h := hostIn(t, t.TempDir(), us, `{}`)
