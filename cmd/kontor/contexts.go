@@ -144,25 +144,8 @@ func (a *app) contextSet() *cobra.Command {
 		Example:           "  kontor context set demo --url http://127.0.0.1:8080 --token-file .demo/admin.token --tenant demo",
 		ValidArgsFunction: a.completes(a.contextNames),
 		RunE: func(_ *cobra.Command, args []string) error {
-			f, err := a.readContexts()
-			if err != nil {
-				return err
-			}
-			for _, path := range []*string{&to.TokenFile, &to.CA} {
-				if *path, err = absolute(*path); err != nil {
-					return err
-				}
-			}
 			to.Name = args[0]
-			if have := f.find(to.Name); have != nil {
-				*have = to.over(*have)
-			} else {
-				f.Contexts = append(f.Contexts, to)
-			}
-			if f.Current == "" {
-				f.Current = to.Name
-			}
-			return a.writeContexts(f)
+			return a.setContext(to)
 		},
 	}
 	for _, flag := range []struct {
@@ -172,11 +155,35 @@ func (a *app) contextSet() *cobra.Command {
 		{"url", "address of the exchange", &to.URL},
 		{"token-file", "file that holds the token", &to.TokenFile},
 		{"ca", "file of further certificate authorities to trust (PEM)", &to.CA},
-		{"tenant", "tenant", &to.Tenant}, {"region", "region", &to.Region}, {"workspace", "workspace", &to.Workspace},
+		{"tenant", "tenant", &to.Tenant},
+		{"region", "region", &to.Region},
+		{"workspace", "workspace", &to.Workspace},
 	} {
 		c.Flags().StringVar(flag.to, flag.name, "", flag.help)
 	}
 	return c
+}
+
+// setContext makes a context, or changes of one what to says.
+func (a *app) setContext(to settings) error {
+	f, err := a.readContexts()
+	if err != nil {
+		return err
+	}
+	for _, path := range []*string{&to.TokenFile, &to.CA} {
+		if *path, err = absolute(*path); err != nil {
+			return err
+		}
+	}
+	if have := f.find(to.Name); have != nil {
+		*have = to.over(*have)
+	} else {
+		f.Contexts = append(f.Contexts, to)
+	}
+	if f.Current == "" {
+		f.Current = to.Name
+	}
+	return a.writeContexts(f)
 }
 
 // absolute keeps the meaning of a path in another directory.

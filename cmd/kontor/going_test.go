@@ -34,6 +34,9 @@ func (c *canned) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if texts[0] == busy {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
 	fmt.Fprint(w, strings.ReplaceAll(texts[0], "HOST", r.Host))
 	if len(texts) > 1 {
 		c.texts[r.URL.Path] = texts[1:]
@@ -65,6 +68,8 @@ func going(t *testing.T, texts map[string][]string, args ...string) (code int, s
 	code = run(ctx, args, env, strings.NewReader(""), &out, &errs)
 	return code, out.String(), errs.String()
 }
+
+const busy = `{"status":503,"detail":"busy"}`
 
 func instances(items ...string) string { return `{"items":[` + strings.Join(items, ",") + `]}` }
 
@@ -111,6 +116,24 @@ func TestCtrlCEndsWaitingAndSaysThatItGoesOn(t *testing.T) {
 	code, out, errs := going(t, map[string][]string{cannedInstances + "/web": {instanceText("web", 1, "creating", "off")}}, "wait", "instance", "web")
 	if code != 1 || out != "" || !strings.Contains(errs, "kontor: interrupted\n") || !strings.Contains(errs, "goes on at the exchange") {
 		t.Errorf("exit %d, %q, %q", code, out, errs)
+	}
+}
+
+func TestWaitingOutlivesARestartOfTheExchange(t *testing.T) {
+	t.Parallel()
+	code, out, errs := going(t, map[string][]string{cannedInstances + "/web": {
+		instanceText("web", 1, "creating", "off"), busy, busy, busy, busy, busy, instanceText("web", 2, "active", "off"),
+	}}, "wait", "instance", "web")
+	if code != 0 || out != "instance/web is active\n" || !strings.Contains(errs, "the exchange does not answer") {
+		t.Errorf("exit %d, %q, %q", code, out, errs)
+	}
+}
+
+func TestWaitingDoesNotBeginWithoutAnExchange(t *testing.T) {
+	t.Parallel()
+	code, _, errs := going(t, map[string][]string{cannedInstances + "/web": {busy, busy, busy, busy, busy, busy}}, "wait", "instance", "web")
+	if code != 1 || !strings.Contains(errs, "kontor: busy\n  try: again in a while") {
+		t.Errorf("exit %d, %q", code, errs)
 	}
 }
 

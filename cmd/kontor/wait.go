@@ -84,7 +84,8 @@ const (
 	longestLook = 2 * time.Second
 )
 
-// await looks at t until it is as wanted, and returns its last document.
+// await looks at t until it is as wanted, and returns its last document. An
+// exchange that stops answering meanwhile is waited for, too.
 func (a *app) await(ctx context.Context, t target, g goal, p *progress) (client.Item, error) {
 	c, err := a.connect()
 	if err != nil {
@@ -94,18 +95,19 @@ func (a *app) await(ctx context.Context, t target, g goal, p *progress) (client.
 	if err != nil {
 		return client.Item{}, err
 	}
-	began, look := time.Now(), firstLook
+	defer p.clear()
+	began, look, seen := time.Now(), firstLook, false
 	for {
 		i, err := c.Get(ctx, at)
 		done, err := g.reached(i, err)
-		if done || err != nil {
-			p.clear()
+		silent := seen && errors.Is(err, fault.Unavailable) && ctx.Err() == nil
+		if done || err != nil && !silent {
 			return i, late(ctx, t, g, err)
 		}
-		p.say(t.String()+" "+waiting(i), fmt.Sprintf(", %s until %s", age(began, time.Now()), g))
+		seen = true
+		p.say(t.String()+" "+waiting(i, silent), fmt.Sprintf(", %s until %s", age(began, time.Now()), g))
 		select {
 		case <-ctx.Done():
-			p.clear()
 			return i, late(ctx, t, g, ctx.Err())
 		case <-time.After(look):
 		}
@@ -114,7 +116,10 @@ func (a *app) await(ctx context.Context, t target, g goal, p *progress) (client.
 }
 
 // waiting words where a thing is on its way.
-func waiting(i client.Item) string {
+func waiting(i client.Item, silent bool) string {
+	if silent {
+		return "is not known: the exchange does not answer"
+	}
 	doc := decoded(i)
 	s := state(doc)
 	if power := plain(find(doc, "status.powerState")); power != "" {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,22 +11,28 @@ import (
 	"time"
 
 	"github.com/kontor-cloud/kontor/client"
+	"github.com/kontor-cloud/kontor/fault"
 )
 
 const watchEvery = time.Second
 
 // watch shows the collections, then each change of one of their things. It ends
-// with the context, which is no failure.
+// with the context, which is no failure. An exchange that stops answering
+// meanwhile is waited for.
 func (a *app) watch(ctx context.Context, ks []kind, l listing) error {
-	seen := map[string]int64{}
+	seen, began := map[string]int64{}, false
 	for {
 		for _, k := range ks {
-			if err := a.watchOnce(ctx, k, l, seen); err != nil {
-				if ctx.Err() != nil {
-					return nil
-				}
+			err := a.watchOnce(ctx, k, l, seen)
+			switch {
+			case ctx.Err() != nil:
+				return nil
+			case began && errors.Is(err, fault.Unavailable):
+				a.complain(err.Error(), nil, "")
+			case err != nil:
 				return err
 			}
+			began = true
 		}
 		select {
 		case <-ctx.Done():
