@@ -65,7 +65,7 @@ func TestWhateverHappensTheRegionComesOutAsWanted(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		moves := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) move {
 			return move{rapid.SampledFrom(whats).Draw(rt, "what"), rapid.IntRange(0, 99).Draw(rt, "n")}
-		}), 1, 60).Draw(rt, "moves")
+		}), 30, 80).Draw(rt, "moves")
 		dir, err := os.MkdirTemp(t.TempDir(), "")
 		if err != nil {
 			rt.Fatal(err)
@@ -140,7 +140,7 @@ func (w *world) do(m move) {
 	case "calm":
 		w.platform.Calm()
 	case "vanish":
-		w.vanish(piece.name)
+		w.vanish([]string{"gw", "vm", "data"}[m.N%3])
 	case "restart agent":
 		w.stop() //nolint:errcheck // the last one tells
 		w.start()
@@ -227,10 +227,7 @@ func (w *world) leave(name string) {
 // vanish removes a thing behind everybody's back.
 func (w *world) vanish(name string) {
 	id := w.id[name]
-	if id == "" || name != "gw" && name != "vm" && name != "data" {
-		return
-	}
-	if name == "data" && w.get(id).State != seca.Active {
+	if id == "" || name == "data" && w.get(id).State != seca.Active {
 		return // nobody knows yet that it is there
 	}
 	if w.platform.Vanish(id) && name == "data" {
