@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/kontor-cloud/kontor/db/dbtest"
 	"github.com/kontor-cloud/kontor/driver"
 	"github.com/kontor-cloud/kontor/driver/fake"
 	"github.com/kontor-cloud/kontor/fault"
@@ -31,23 +32,25 @@ const slowCloud = `{"persist": true, "late": "60ms", "delays": {
 // is lost, nothing is made twice, nothing is left over, and no volume is lost.
 func TestKillsAtRandomMomentsOnAFakeCloud(t *testing.T) {
 	if testing.Short() {
-		killOnFake(t, 6, 5)
+		killOnFake(t, "", 6, 5)
 	} else {
-		killOnFake(t, 30, 20)
+		killOnFake(t, "", 30, 20)
 	}
 }
 
-// TestLabManyKillsOnAFakeCloud is the same for minutes.
+// TestLabManyKillsOnAFakeCloud is the same for minutes, on both databases.
 func TestLabManyKillsOnAFakeCloud(t *testing.T) {
 	if os.Getenv("KONTOR_LAB") == "" {
 		t.Skip("slow: set KONTOR_LAB=1")
 	}
-	killOnFake(t, 60, 200)
+	t.Run("sqlite", func(t *testing.T) { killOnFake(t, "", 60, 100) })
+	t.Run("postgres", func(t *testing.T) { killOnFake(t, dbtest.PostgresURL(t), 60, 100) })
 }
 
-func killOnFake(t *testing.T, slots, kills int) {
+func killOnFake(t *testing.T, postgres string, slots, kills int) {
+	t.Helper()
 	rng := seeded(t)
-	w := newWorld(t, "fake", slowCloud)
+	w := newWorld(t, rng, postgres, "fake", slowCloud)
 	c := &customer{client: w.client, patient: time.Minute, promise: map[string]*fact{}}
 	var all []*slot
 	for n := range slots {

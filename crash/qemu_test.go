@@ -31,7 +31,7 @@ import (
 func TestLabKillsAtRandomMomentsOnQEMU(t *testing.T) {
 	config := qemuConfig(t)
 	rng := seeded(t)
-	w := newWorld(t, "qemu", config)
+	w := newWorld(t, rng, "", "qemu", config)
 	t.Cleanup(func() { w.endGuests() })
 	c := &customer{client: w.client, patient: 2 * time.Minute, promise: map[string]*fact{}}
 	var all []*slot

@@ -37,20 +37,25 @@ type world struct {
 	agentDir string
 }
 
-// newWorld starts an exchange, makes a tenant and a region in it, and starts an
-// agent with a driver. They are killed when the test ends.
-func newWorld(t *testing.T, driverName, config string) *world {
+// newWorld starts an exchange, on PostgreSQL if its URL is given, makes a tenant
+// and a region in it, and starts an agent with a driver, which is killed a few
+// times while it joins. The end of the test ends both.
+func newWorld(t *testing.T, rng *rand.Rand, postgres, driverName, config string) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir()}
 	bin, ports := build(t), freePorts(t, 2)
 	w.agentDir = filepath.Join(w.dir, "agent")
-	w.exchange = w.process("exchange", bin, "serve", "--data", filepath.Join(w.dir, "exchange"), "--listen", ports[0], "--agents", ports[1])
+	w.exchange = w.process("exchange", bin, "serve", "--data", filepath.Join(w.dir, "exchange"), "--listen", ports[0], "--agents", ports[1], "--db", postgres)
 	file := w.write("agent.json", fmt.Sprintf(`{"dir": %q, "driver": %q, "relist": %d, "config": %s}`, w.agentDir, driverName, 3*time.Second, config))
 	join := filepath.Join(w.dir, "join.token")
 	w.agent = w.process("agent", bin, "agent", "--config", file, "--join-file", join)
 	w.run(w.exchange)
 	w.operate("http://"+ports[0], join)
 	w.run(w.agent)
+	k := &killer{rng: rng, longest: 150 * time.Millisecond, log: t.Logf, victims: []victim{again(w.agent), again(w.exchange)}}
+	if err := k.rage(t.Context(), 6); err != nil {
+		t.Fatal(err)
+	}
 	w.open()
 	return w
 }
@@ -130,9 +135,10 @@ func (w *world) open() {
 		_, err := w.client.Regional(w.t.Context(), region, "seca.compute")
 		return err
 	})
-	if _, _, err := w.client.Put(w.t.Context(), w.item("workspace", "", workspace, "{}").at, map[string]any{"spec": map[string]any{}}, 0); err != nil {
-		w.t.Fatal(err)
-	}
+	w.wait(10*time.Second, "the workspace", func() error {
+		_, _, err := w.client.Put(w.t.Context(), w.item("workspace", "", workspace, "{}").at, map[string]any{"spec": map[string]any{}}, 0)
+		return err
+	})
 }
 
 // wait polls until there is no error, or fails the test.
