@@ -2,6 +2,8 @@ package api
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -9,7 +11,6 @@ import (
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/seca"
 	"github.com/kontor-cloud/kontor/tenant"
-	"github.com/kontor-cloud/kontor/urn"
 )
 
 // authorize is the one place where tenants are kept apart. A denial never says
@@ -86,7 +87,7 @@ type grants struct {
 	roles       map[string]seca.RoleSpec
 }
 
-const maxRoles = 100_000
+const maxAssignments = 100_000
 
 func (a *access) of(c *call, name string) (*grants, error) {
 	a.mu.Lock()
@@ -118,12 +119,33 @@ func (a *access) of(c *call, name string) (*grants, error) {
 	return g, nil
 }
 
+// load reads the tenant's assignments, and the roles that they name.
 func load(c *call, name string) (*grants, error) {
-	g := &grants{roles: map[string]seca.RoleSpec{}}
-	for name, role := range tenant.SystemRoles {
-		g.roles[name] = role
+	k, _ := resource.KindNamed("role-assignment")
+	given, after, err := c.server.Resources.List(c.ctx, "", k.URN(name, "", "", ""), resource.Page{Size: maxAssignments})
+	if err == nil && after != "" {
+		err = fault.Exhausted.Errorf("tenant %s has more than %d role assignments", name, maxAssignments)
 	}
-	roles, err := collection(c, name, "role")
+	if err != nil {
+		return nil, err
+	}
+	g := &grants{roles: maps.Clone(tenant.SystemRoles)}
+	var wanted []string
+	role, _ := resource.KindNamed("role")
+	for _, r := range given {
+		a := tenant.Assignment{Tenant: name}
+		if err := json.Unmarshal(r.Spec, &a.RoleAssignmentSpec); err != nil {
+			return nil, err
+		}
+		g.assignments = append(g.assignments, a)
+		for _, n := range a.Roles {
+			if _, known := g.roles[n]; !known {
+				wanted = append(wanted, role.URN(name, "", "", n).String())
+			}
+		}
+	}
+	slices.Sort(wanted)
+	roles, err := c.server.Resources.Named(c.ctx, "", slices.Compact(wanted))
 	if err != nil {
 		return nil, err
 	}
@@ -134,25 +156,5 @@ func load(c *call, name string) (*grants, error) {
 		}
 		g.roles[r.URN.Name] = spec
 	}
-	given, err := collection(c, name, "role-assignment")
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range given {
-		a := tenant.Assignment{Tenant: name}
-		if err := json.Unmarshal(r.Spec, &a.RoleAssignmentSpec); err != nil {
-			return nil, err
-		}
-		g.assignments = append(g.assignments, a)
-	}
 	return g, nil
-}
-
-func collection(c *call, tenant, kind string) ([]*resource.Resource, error) {
-	k, _ := resource.KindNamed(kind)
-	rs, after, err := c.server.Resources.List(c.ctx, "", urn.URN{Provider: k.Provider + "/v1", Tenant: tenant, Collection: k.Collection}, resource.Page{Size: maxRoles})
-	if err == nil && after != "" {
-		err = fault.Exhausted.Errorf("tenant %s has more than %d %s", tenant, maxRoles, k.Collection)
-	}
-	return rs, err
 }

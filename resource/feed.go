@@ -141,17 +141,12 @@ func (s *Store) Observe(ctx context.Context, region string, batch []wire.Observa
 }
 
 func observed(ctx context.Context, tx *db.Tx, region string, batch []wire.Observation) (map[string]*Resource, error) {
-	n := 8
-	for n < len(batch) {
-		n *= 2
-	}
-	args := make([]any, 1, n+1)
-	args[0] = region
-	for i := range n {
-		args = append(args, batch[min(i, len(batch)-1)].ID)
+	ids := make([]string, len(batch))
+	for i, o := range batch {
+		ids[i] = o.ID
 	}
 	all, err := db.All(ctx, tx, scan, `SELECT `+columns+` FROM resource
-		WHERE region = $1 AND id IN (`+db.In(2, n)+`) AND gone_at IS NULL`, args...)
+		WHERE region = $1 AND id IN (`+db.In(2, padded(len(ids)))+`) AND gone_at IS NULL`, padding(region, ids)...)
 	by := make(map[string]*Resource, len(all))
 	for _, r := range all {
 		by[r.ID] = r
@@ -230,10 +225,6 @@ func (s *Store) Tombstones(ctx context.Context, region string, ids []string) ([]
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	args := []any{region}
-	for _, id := range ids {
-		args = append(args, id)
-	}
 	return db.All(ctx, s.db, db.Scan[string], `SELECT id FROM resource
-		WHERE region = $1 AND id IN (`+db.In(2, len(ids))+`) AND gone_at IS NOT NULL`, args...)
+		WHERE region = $1 AND id IN (`+db.In(2, padded(len(ids)))+`) AND gone_at IS NOT NULL`, padding(region, ids)...)
 }

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -171,27 +173,47 @@ func missing(u urn.URN) error {
 	return fault.Missing.Errorf("no %s named %q", u.Collection, u.Name)
 }
 
+// Named returns the live resources among these URNs of a region.
+func (s *Store) Named(ctx context.Context, region string, names []string) (map[string]*Resource, error) {
+	all := map[string]*Resource{}
+	for chunk := range slices.Chunk(names, 1000) {
+		some, err := load(ctx, s.db, region, chunk)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(all, some)
+	}
+	return all, nil
+}
+
 // load reads live resources by name, in one query.
-func load(ctx context.Context, tx *db.Tx, region string, names []string) (map[string]*Resource, error) {
-	n := 4
-	for n < len(names) {
-		n *= 2
-	}
-	args := make([]any, 1, n+1)
-	args[0] = region
-	for i := range n {
-		args = append(args, names[min(i, len(names)-1)])
-	}
-	all, err := db.All(ctx, tx, scan, `SELECT `+columns+` FROM resource
-		WHERE region = $1 AND urn IN (`+db.In(2, n)+`) AND gone_at IS NULL`, args...)
-	if err != nil {
-		return nil, err
-	}
+func load(ctx context.Context, q db.Querier, region string, names []string) (map[string]*Resource, error) {
+	all, err := db.All(ctx, q, scan, `SELECT `+columns+` FROM resource
+		WHERE region = $1 AND urn IN (`+db.In(2, padded(len(names)))+`) AND gone_at IS NULL`, padding(region, names)...)
 	by := make(map[string]*Resource, len(all))
 	for _, r := range all {
 		by[r.URN.String()] = r
 	}
-	return by, nil
+	return by, err
+}
+
+// padded rounds up, so that few statements serve all lengths.
+func padded(n int) int {
+	p := 4
+	for p < n {
+		p *= 2
+	}
+	return p
+}
+
+// padding gives the region and the padded values as arguments.
+func padding(region string, values []string) []any {
+	args := make([]any, 1, padded(len(values))+1)
+	args[0] = region
+	for i := range padded(len(values)) {
+		args = append(args, values[min(i, len(values)-1)])
+	}
+	return args
 }
 
 // Deleted says which resources a list is about.

@@ -118,7 +118,7 @@ func BenchmarkCreate(b *testing.B) {
 		r := newRig(b, db)
 		cpu(b, func() {
 			for n := range b.N {
-				r.put("role", fmt.Sprintf("r%d", n), `{"permissions":[{"provider":"seca.compute","resources":["*"],"verb":["get"]}]}`)
+				r.put("workspace", fmt.Sprintf("w%d", n), `{}`)
 			}
 		})
 	})
@@ -151,9 +151,9 @@ func BenchmarkList50(b *testing.B) {
 	databases(b, func(b *testing.B, db string) {
 		r := newRig(b, db)
 		for n := range 2000 {
-			r.put("role", fmt.Sprintf("r%d", n), `{"permissions":[{"provider":"seca.compute","resources":["*"],"verb":["get"]}]}`)
+			r.put("workspace", fmt.Sprintf("w%d", n), `{}`)
 		}
-		at := strings.TrimSuffix(r.at("role", "x"), "/x") + "?limit=50"
+		at := strings.TrimSuffix(r.at("workspace", "x"), "/x") + "?limit=50"
 		cpu(b, func() {
 			for range b.N {
 				var l seca.List[seca.Document]
