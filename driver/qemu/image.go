@@ -45,6 +45,9 @@ func (k images) Ensure(ctx context.Context, want driver.Image) (driver.Image, er
 	if !errors.Is(err, fault.Missing) {
 		return want, err
 	}
+	if want.Lived {
+		return want, fault.Missing.Errorf("image %s was there, and is gone", want.ID)
+	}
 	if !k.host.volumes.has(want.Volume) {
 		return want, fault.Missing.Errorf("no volume %s", want.Volume)
 	}

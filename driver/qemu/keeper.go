@@ -131,7 +131,7 @@ func inherit(next, have *driver.Meta) {
 	if next.URN == "" {
 		next.URN = have.URN
 	}
-	next.Attempt = max(next.Attempt, have.Attempt)
+	next.Attempt, next.Lived = max(next.Attempt, have.Attempt), false
 }
 
 // Delete removes the thing, unless another one needs it: then it is a fault.Conflict.

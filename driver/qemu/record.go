@@ -129,17 +129,19 @@ func (s shelf[T, P]) publish(stage, id string) error {
 
 // put replaces the record of a thing that is there, if it says anything else.
 func (s shelf[T, P]) put(thing T) error {
-	dir := s.dir(P(&thing).Base().ID)
+	meta := P(&thing).Base()
+	meta.Lived = false
+	dir := s.dir(meta.ID)
 	if have, err := s.read(dir); err == nil && reflect.DeepEqual(have, thing) {
 		return nil
 	}
 	return s.write(dir, thing)
 }
 
-// write leaves out what is observed.
+// write leaves out what is observed, and what concerns one call.
 func (s shelf[T, P]) write(dir string, thing T) error {
 	meta := P(&thing).Base()
-	meta.State, meta.Detail, meta.Native = "", "", ""
+	meta.State, meta.Detail, meta.Native, meta.Lived = "", "", "", false
 	text, err := json.MarshalIndent(record[T]{Owner: s.host.owner, Kind: s.kind, Written: time.Now().UTC(), Thing: thing}, "", "\t")
 	if err != nil {
 		return err

@@ -82,7 +82,7 @@ func (k volumes) Ensure(ctx context.Context, want driver.Volume) (driver.Volume,
 		return want, err
 	}
 	have = k.host.lookAtVolume(have, machines)
-	if have.State == driver.Failed && want.Attempt > have.Attempt {
+	if have.State == driver.Failed && want.Attempt > have.Attempt && !want.Lived {
 		if err := k.host.volumes.remove(want.ID); err != nil {
 			return want, err
 		}
@@ -104,6 +104,9 @@ func (k volumes) Ensure(ctx context.Context, want driver.Volume) (driver.Volume,
 // create makes the disk. The file below a layer may have to be copied first,
 // which is slow: meanwhile the volume is Building.
 func (k volumes) create(ctx context.Context, want driver.Volume) (driver.Volume, error) {
+	if want.Lived {
+		return want, fault.Missing.Errorf("volume %s was there, and is gone", want.ID)
+	}
 	if want.SizeGB < 1 {
 		return want, fault.Invalid.Errorf("a volume of %d GB", want.SizeGB)
 	}
