@@ -19,7 +19,7 @@ import (
 
 // admitNIC assigns what want leaves open. What has been assigned stays.
 func (h *host) admitNIC(have *driver.NIC, want driver.NIC) (driver.NIC, error) {
-	subnet, err := h.subnets.get(want.Subnet)
+	subnet, err := h.subnets.need(want.Subnet)
 	if err != nil {
 		return want, err
 	}
@@ -55,13 +55,13 @@ func (h *host) admitNIC(have *driver.NIC, want driver.NIC) (driver.NIC, error) {
 
 func (h *host) admitReferences(want driver.NIC) error {
 	for _, id := range want.SecurityGroups {
-		if !h.securityGroups.has(id) {
-			return fault.Missing.Errorf("no security group %s", id)
+		if _, err := h.securityGroups.need(id); err != nil {
+			return err
 		}
 	}
 	for _, id := range want.PublicIPs {
-		if !h.publicIPs.has(id) {
-			return fault.Missing.Errorf("no public address %s", id)
+		if _, err := h.publicIPs.need(id); err != nil {
+			return err
 		}
 		users, err := which(h.nics, func(n driver.NIC) bool { return n.ID != want.ID && slices.Contains(n.PublicIPs, id) })
 		if err != nil {

@@ -48,8 +48,8 @@ func (k images) Ensure(ctx context.Context, want driver.Image) (driver.Image, er
 	if want.Lived {
 		return want, fault.Missing.Errorf("image %s was there, and is gone", want.ID)
 	}
-	if !k.host.volumes.has(want.Volume) {
-		return want, fault.Missing.Errorf("no volume %s", want.Volume)
+	if _, err := k.host.volumes.need(want.Volume); err != nil {
+		return want, err
 	}
 	source, err := k.source(want.Volume)
 	if err != nil {
@@ -221,7 +221,7 @@ func (h *host) base(ctx context.Context, image string) (name string, ready bool,
 		name = "image-" + digest(image, 8) + ".qcow2"
 		err := os.Link(filepath.Join(h.images.dir(image), "disk.qcow2"), filepath.Join(h.root, "bases", name))
 		if errors.Is(err, fs.ErrNotExist) {
-			return "", false, fault.Missing.Errorf("no image %s", image)
+			return "", false, fault.Conflict.Errorf("there is no image %s yet", image)
 		}
 		return name, true, ignore(err, fs.ErrExist)
 	}

@@ -148,13 +148,13 @@ func (k instances) admit(want driver.Instance) error {
 
 func (k instances) references(want driver.Instance) error {
 	for _, v := range append([]string{want.BootVolume}, want.DataVolumes...) {
-		if !k.host.volumes.has(v) {
-			return fault.Missing.Errorf("no volume %s", v)
+		if _, err := k.host.volumes.need(v); err != nil {
+			return err
 		}
 	}
 	for _, n := range want.NICs {
-		if !k.host.nics.has(n) {
-			return fault.Missing.Errorf("no card %s", n)
+		if _, err := k.host.nics.need(n); err != nil {
+			return err
 		}
 	}
 	return nil

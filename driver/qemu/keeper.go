@@ -98,6 +98,9 @@ func (k keeper[T, P]) Ensure(ctx context.Context, want T) (T, error) {
 func (k keeper[T, P]) record(id string, want T) ([]string, error) {
 	have, err := k.shelf.get(id)
 	if errors.Is(err, fault.Missing) {
+		if P(&want).Base().Lived {
+			return nil, fault.Missing.Errorf("%s was there, and is gone: %w", id, err)
+		}
 		next, err := k.admit(nil, want)
 		if err != nil {
 			return nil, err

@@ -42,7 +42,7 @@ func (h *host) admitSubnet(have *driver.Subnet, want driver.Subnet) (driver.Subn
 	if err := onlyIPv4(want.CIDRs); err != nil {
 		return want, err
 	}
-	network, err := h.networks.get(want.Network)
+	network, err := h.networks.need(want.Network)
 	if err != nil {
 		return want, err
 	}
@@ -61,25 +61,24 @@ func (h *host) admitSubnet(have *driver.Subnet, want driver.Subnet) (driver.Subn
 			}
 		}
 	}
-	if want.RouteTable != "" && !h.routeTables.has(want.RouteTable) {
-		return want, fault.Missing.Errorf("no route table %s", want.RouteTable)
+	if want.RouteTable == "" {
+		return want, nil
 	}
-	return want, nil
+	_, err = h.routeTables.need(want.RouteTable)
+	return want, err
 }
 
 func (h *host) routeTableKeeper() driver.Keeper[driver.RouteTable] {
 	return keeper[driver.RouteTable, *driver.RouteTable]{
 		shelf: h.routeTables,
 		admit: func(have *driver.RouteTable, want driver.RouteTable) (driver.RouteTable, error) {
-			if !h.networks.has(want.Network) {
-				return want, fault.Missing.Errorf("no network %s", want.Network)
-			}
+			_, err := h.networks.need(want.Network)
 			for _, r := range want.Routes {
-				if r.Gateway != "" && !h.gateways.has(r.Gateway) {
-					return want, fault.Missing.Errorf("no gateway %s", r.Gateway)
+				if r.Gateway != "" && err == nil {
+					_, err = h.gateways.need(r.Gateway)
 				}
 			}
-			return want, nil
+			return want, err
 		},
 		users: func(r driver.RouteTable) ([]string, error) {
 			return which(h.subnets, func(s driver.Subnet) bool { return s.RouteTable == r.ID })

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/kontor-cloud/kontor/driver"
@@ -74,6 +75,16 @@ func (s shelf[T, P]) read(dir string) (T, error) {
 func (s shelf[T, P]) has(id string) bool {
 	_, err := s.get(id)
 	return err == nil
+}
+
+// need returns a thing on which another one depends. If there is none, that is
+// a fault.Conflict, which passes when it is made.
+func (s shelf[T, P]) need(id string) (T, error) {
+	thing, err := s.get(id)
+	if errors.Is(err, fault.Missing) {
+		return thing, fault.Conflict.Errorf("there is no %s %s yet", strings.ReplaceAll(strings.TrimSuffix(s.kind, "s"), "-", " "), id)
+	}
+	return thing, err
 }
 
 // all returns every thing, in the order of their directories' names.

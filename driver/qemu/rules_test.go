@@ -51,11 +51,14 @@ func TestRulesBetweenMachines(t *testing.T) {
 	twice.DataVolumes = []string{"boot"}
 	missing := stub("missing")
 	missing.NICs = []string{"no-such"}
-	for kind, want := range map[fault.Kind]driver.Instance{
-		fault.Unsupported: apart, fault.Conflict: shared, fault.Exhausted: large, fault.Invalid: twice, fault.Missing: missing,
+	for _, row := range []struct {
+		want driver.Instance
+		kind fault.Kind
+	}{
+		{apart, fault.Unsupported}, {shared, fault.Conflict}, {large, fault.Exhausted}, {twice, fault.Invalid}, {missing, fault.Conflict},
 	} {
-		if _, err := c.Instances.Ensure(t.Context(), want); !errors.Is(err, kind) {
-			t.Errorf("Ensure of %s: %v, want %s", want.ID, err, kind)
+		if _, err := c.Instances.Ensure(t.Context(), row.want); !errors.Is(err, row.kind) {
+			t.Errorf("Ensure of %s: %v, want %s", row.want.ID, err, row.kind)
 		}
 	}
 	if _, err := c.Volumes.Ensure(t.Context(), driver.Volume{Meta: meta("v"), SizeGB: 3}); !errors.Is(err, fault.Exhausted) {
