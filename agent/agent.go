@@ -75,6 +75,11 @@ func Run(ctx context.Context, c Config, open driver.Opener, log *slog.Logger) er
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return fmt.Errorf("make the agent's directory: %w", err)
 	}
+	unlock, err := lock(c.Dir)
+	if err != nil {
+		return err
+	}
+	defer unlock() //nolint:errcheck // it ends with the process at the latest
 	l, err := dial(ctx, c, log)
 	if err != nil {
 		return err

@@ -20,6 +20,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/wire"
 )
@@ -46,9 +48,13 @@ func dial(ctx context.Context, c Config, log *slog.Logger) (*link, error) {
 		return nil, fmt.Errorf("prepare the agent's key: %w", err)
 	}
 	who, err := readIdentity(c.Dir, key)
+	if err == nil && time.Now().After(who.leaf.NotAfter) {
+		log.WarnContext(ctx, "the agent's certificate has expired", "expired", who.leaf.NotAfter)
+		err = os.ErrNotExist
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		if c.Join == "" {
-			return nil, fault.Invalid.Errorf("this agent has not joined an exchange; give it the line that `kontor region join` printed")
+			return nil, fault.Invalid.Errorf("this agent has not joined an exchange, or too long ago; give it the line that `kontor region join` printed")
 		}
 		who, err = enrol(ctx, c, key, log)
 	} else if err == nil && c.Join != "" {
@@ -65,6 +71,19 @@ func dial(ctx context.Context, c Config, log *slog.Logger) (*link, error) {
 	l.who.Store(who)
 	l.http.Store(client(l.secure(ca)))
 	return l, nil
+}
+
+// lock makes this the only agent in a directory.
+func lock(dir string) (unlock func() error, err error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the agent's directory: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fault.Conflict.Errorf("another agent runs in %s", dir)
+	}
+	return f.Close, nil
 }
 
 // ownKey reads the agent's key, or makes it, once.

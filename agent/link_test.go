@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/kontor-cloud/kontor/driver/fake"
+	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/wire"
 )
 
@@ -209,6 +210,41 @@ func TestAgentTrustsTheExchangeOfItsTokenAlone(t *testing.T) {
 	if read(other.office, func() int { return other.enrols }) != 0 {
 		t.Error("the token was shown to a stranger")
 	}
+}
+
+func TestExpiredAgentMayJoinAgain(t *testing.T) {
+	h := newHouse(t)
+	h.life = -time.Second
+	c := Config{Dir: t.TempDir(), Driver: "fake", Join: h.token().Encode()}
+	if _, err := dial(t.Context(), c, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	h.set(func() { h.life = time.Hour })
+	s := &stage{T: t, office: h.office, platform: fake.New(fake.Config{})}
+	stop := h.run(c, s.platform)
+	s.gateway()
+	s.active("gw")
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOneAgentInADirectory(t *testing.T) {
+	dir := t.TempDir()
+	unlock, err := lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Run(t.Context(), Config{Dir: dir}, nil, slog.New(slog.DiscardHandler)); !errors.Is(err, fault.Conflict) {
+		t.Errorf("a second agent in the same directory: %v", err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if unlock, err = lock(dir); err != nil {
+		t.Fatalf("after the first has ended: %v", err)
+	}
+	unlock()
 }
 
 func TestRefusedTokenEndsTheAgent(t *testing.T) {

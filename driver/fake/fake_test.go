@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -138,6 +140,26 @@ func TestPlatformOutlivesItsProcess(t *testing.T) {
 	q, err := c.PublicIPs.Ensure(t.Context(), driver.PublicIP{Meta: driver.Meta{ID: "p2"}, Family: 4})
 	if err != nil || q.Address == p.Address {
 		t.Errorf("the address %v is given away twice (%v)", q.Address, err)
+	}
+}
+
+func TestJournalStaysShort(t *testing.T) {
+	dir := t.TempDir()
+	c, err := fake.Open(t.Context(), us, dir, json.RawMessage(`{"persist":true}`), slog.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 60_000 {
+		if _, err := c.Gateways.Ensure(t.Context(), driver.Gateway{Meta: driver.Meta{ID: "g"}, EgressOnly: i%2 == 0}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	info, err := os.Stat(filepath.Join(dir, "fake.jsonl"))
+	if err != nil || info.Size() > 5<<20 {
+		t.Errorf("the journal of one thing has %d bytes (%v)", info.Size(), err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -13,9 +13,14 @@ import (
 // A journal keeps the platform's things in a file, one change a line. It is
 // not flushed to the disk: what it must survive is the end of a process.
 type journal struct {
-	file *os.File
-	err  error
+	path  string
+	file  *os.File
+	lines int
+	err   error
 }
+
+// fewLines is how long a journal may be without being worth a shorter one.
+const fewLines = 50_000
 
 type record struct {
 	Owner driver.Owner    `json:"owner"`
@@ -26,12 +31,24 @@ type record struct {
 
 // record notes a change; a nil row is a removal.
 func (p *Platform) record(owner driver.Owner, kind, id string, row any) {
-	if p.journal == nil {
+	j := p.journal
+	if j == nil {
 		return
 	}
-	if err := p.journal.write(owner, kind, id, row); err != nil && p.journal.err == nil {
-		p.journal.err = err
+	err := j.write(owner, kind, id, row)
+	if err == nil && j.lines > fewLines && j.lines > 8*p.things() {
+		err = p.compact(j.path)
 	}
+	if err != nil && j.err == nil {
+		j.err = err
+	}
+}
+
+func (p *Platform) things() (n int) {
+	for _, c := range p.count {
+		n += c
+	}
+	return n
 }
 
 func (j *journal) write(owner driver.Owner, kind, id string, row any) error {
@@ -47,6 +64,7 @@ func (j *journal) write(owner driver.Owner, kind, id string, row any) error {
 	if err != nil {
 		return err
 	}
+	j.lines++
 	_, err = j.file.Write(append(b, '\n'))
 	return err
 }
@@ -59,13 +77,24 @@ func (p *Platform) load(dir string) error {
 	if err := p.replay(path); err != nil {
 		return fmt.Errorf("read the fake platform in %s: %w", path, err)
 	}
-	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
+	if err := p.compact(path); err != nil {
 		return fmt.Errorf("write the fake platform: %w", err)
 	}
-	p.journal = &journal{file: f}
+	return nil
+}
+
+// compact puts a journal in place that has what there is now, and nothing else.
+func (p *Platform) compact(path string) error {
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	if p.journal != nil {
+		p.journal.file.Close()
+	}
+	p.journal = &journal{path: path, file: f}
 	if err := p.snapshot(); err != nil {
-		return fmt.Errorf("write the fake platform: %w", err)
+		return err
 	}
 	return os.Rename(path+".new", path)
 }
