@@ -119,7 +119,7 @@ func endProcesses(t *testing.T, dir string) {
 func TestConformance(t *testing.T) {
 	images, dir := withImage(t), t.TempDir()
 	endProcesses(t, dir)
-	config := fmt.Sprintf(`{"images": %q, "publicIPs": ["127.77.0.1-127.77.0.9"], "powerOffSeconds": 2}`, images)
+	config := fmt.Sprintf(`{"images": %q, "publicIPs": ["127.77.0.1-127.77.0.9"], "powerOffSeconds": 2, "nice": 1}`, images)
 	drivertest.Run(t, drivertest.Platform{
 		Open: func(t *testing.T) *driver.Cloud { return open(t, dir, us, config) },
 		Foreign: func(t *testing.T) *driver.Cloud {
@@ -137,7 +137,7 @@ func settle[T any, P interface {
 }](t *testing.T, k driver.Keeper[T], want T) T {
 	t.Helper()
 	var have T
-	err := poll(t.Context(), time.Minute, func() (err error) {
+	err := poll(t.Context(), 2*time.Minute, func() (err error) {
 		have, err = k.Ensure(t.Context(), want)
 		if err != nil {
 			return err
@@ -202,8 +202,8 @@ func reach(t *testing.T, c *driver.Cloud, id string, port uint16) netip.AddrPort
 func ask(t *testing.T, at netip.AddrPort, what string, expected func(guest) bool) guest {
 	t.Helper()
 	var g guest
-	client := http.Client{Timeout: 3 * time.Second}
-	err := poll(t.Context(), time.Minute, func() error {
+	client := http.Client{Timeout: 10 * time.Second}
+	err := poll(t.Context(), 3*time.Minute, func() error { // on a busy machine; seconds on an idle one
 		reply, err := client.Get("http://" + at.String() + "/cgi-bin/info")
 		if err != nil {
 			return err
@@ -267,7 +267,7 @@ func stack(t *testing.T, c *driver.Cloud) (driver.Instance, driver.PublicIP) {
 func TestLifeOfAGuest(t *testing.T) {
 	images, dir := withImage(t), t.TempDir()
 	endProcesses(t, dir)
-	config := fmt.Sprintf(`{"images": %q, "publicIPs": ["127.77.1.1-127.77.1.9"], "powerOffSeconds": 20}`, images)
+	config := fmt.Sprintf(`{"images": %q, "publicIPs": ["127.77.1.1-127.77.1.9"], "powerOffSeconds": 60, "nice": 1}`, images)
 	c := open(t, dir, us, config)
 	want, public := stack(t, c)
 	at := reach(t, c, public.ID, 80)
