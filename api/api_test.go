@@ -20,6 +20,7 @@ import (
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/seca"
 	"github.com/kontor-cloud/kontor/tenant"
+	"github.com/kontor-cloud/kontor/urn"
 	"github.com/kontor-cloud/kontor/wire"
 )
 
@@ -390,4 +391,11 @@ func TestSharedImagesAndSKUs(t *testing.T) {
 			t.Errorf("a write to shared images: %d, want 403", status)
 		}
 	})
+}
+
+func mustURN(t testing.TB, s string) urn.URN {
+	t.Helper()
+	u, err := urn.Parse(s)
+	check(t, err)
+	return u
 }

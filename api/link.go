@@ -38,6 +38,7 @@ func (s *server) agent(do func(r *http.Request, region string) (any, error)) htt
 			return nil, err
 		}
 		s.Providers.Seen(region, time.Now())
+		defer func() { s.Providers.Seen(region, time.Now()) }() // a poll lasts nearly as long as an agent may be silent
 		return do(r, region)
 	})
 }
