@@ -42,6 +42,7 @@ type listing struct {
 	failures int       // in a row
 	unknown  bool      // the lists have failed for too long
 	since    time.Time // when that began
+	believe  bool      // an operator vouches for the lists, whatever they lack
 	poke     chan struct{}
 	members  map[string]*entry
 	orphans  map[string]driver.Meta

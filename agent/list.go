@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kontor-cloud/kontor/driver"
+	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/seca"
 )
 
@@ -16,6 +17,8 @@ const (
 	retryList = time.Second
 	// secondLook is how long after a list that lacks something the next one is made.
 	secondLook = 200 * time.Millisecond
+	// fewMissing is how many things may vanish at once without a doubt.
+	fewMissing = 5
 	// leastGap is between two lists of a kind.
 	leastGap = 10 * time.Millisecond
 )
@@ -45,6 +48,9 @@ func (a *agent) watch(ctx context.Context, k *kind) error {
 		}
 		next := jitter(max(a.config.Relist, 20*k.took))
 		a.mu.Lock()
+		if err == nil {
+			err = a.doubt(k, all)
+		}
 		if err != nil {
 			next = min(next, a.unlisted(ctx, k, err))
 		} else if a.listed(k, all, began) {
@@ -95,6 +101,30 @@ func (a *agent) unlisted(ctx context.Context, k *kind, err error) time.Duration 
 		}
 	}
 	return backoff(k.failures-1, retryList, time.Minute)
+}
+
+// doubt refuses a list that suddenly lacks most of what was there: rather than
+// the things, something on the way to them has gone, such as a right or a
+// project. An operator who knows better applies a resync.
+func (a *agent) doubt(k *kind, all map[string]any) error {
+	expected, missing := 0, 0
+	for id, e := range k.members {
+		if !e.expected() || e.lost || e.virtual || e.want.Deleting {
+			continue
+		}
+		expected++
+		if all[id] == nil && (e.have == nil || e.seen) {
+			missing++
+		}
+	}
+	few := missing <= fewMissing || 2*missing <= expected
+	if few {
+		k.believe = false
+	}
+	if few || k.believe {
+		return nil
+	}
+	return fault.Unavailable.Errorf("the platform's list lacks %d of %d things of kind %s; if they are really gone, resync the region", missing, expected, k.name)
 }
 
 // listed compares a list with what is known, and reports whether a second look

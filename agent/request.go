@@ -99,6 +99,7 @@ func (a *agent) redo(k *kind) {
 		e.refresh, e.tries = true, 0
 		a.queue.add(id)
 	}
+	k.believe = true
 	k.look()
 }
 

@@ -131,6 +131,31 @@ func TestConsoleAndResyncAreAnswered(t *testing.T) {
 	s.await("no difference", func() bool { return len(differences(fmt.Sprint(time.Now().UnixNano()), false)) == 0 })
 }
 
+func TestListThatLacksMostIsNotBelieved(t *testing.T) {
+	s := newStage(t, fake.Config{})
+	s.start()
+	var all []string
+	for i := range 10 {
+		all = append(all, fmt.Sprint("v", i))
+		s.volume(all[i], 1)
+	}
+	s.active(all...)
+	s.listed(fake.Volumes)
+	for _, id := range all[:8] {
+		s.platform.Vanish(id)
+	}
+	s.await("unknown", func() bool { return s.get("v0").Presence == wire.Unknown && s.get("v9").Presence == wire.Unknown })
+	if s := s.get("v0").State; s != seca.Active {
+		t.Errorf("%s on the word of that list", s)
+	}
+	s.set(func() { s.requests = append(s.requests, wire.Request{ID: "1", Verb: wire.VerbResync, Apply: true}) })
+	s.await("lost", func() bool { return s.get("v0").Reason == "Lost" })
+	s.active(all[8:]...)
+	if n := s.platform.Made(fake.Volumes); n != 10 {
+		t.Errorf("%d were made again", n-10)
+	}
+}
+
 func TestInventoryArrives(t *testing.T) {
 	s := newStage(t, fake.Config{})
 	s.start()
