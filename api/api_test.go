@@ -399,3 +399,30 @@ func mustURN(t testing.TB, s string) urn.URN {
 	check(t, err)
 	return u
 }
+
+func TestSystemRolesAreListedBehindTheTenantsOwn(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		const roles = "/providers/seca.authorization" + acme + "/roles"
+		w.ok("acme-admin", "PUT", roles+"/reader", `{"spec":{"permissions":[{"provider":"seca.compute","resources":["*"],"verb":["get"]}]}}`)
+		for _, limit := range []string{"1", "2", "6", "1000"} {
+			var got []string
+			for token := ""; ; {
+				var l seca.List[seca.Document]
+				check(t, json.Unmarshal([]byte(w.ok("acme-admin", "GET", roles+"?limit="+limit+"&skipToken="+token, "")), &l))
+				for _, d := range l.Items {
+					got = append(got, d.Metadata.Name)
+				}
+				if token = l.Metadata.SkipToken; token == "" {
+					break
+				}
+			}
+			if s := fmt.Sprint(got); s != "[reader seca.admin seca.region-admin seca.workspace-admin seca.workspace-editor seca.workspace-viewer]" {
+				t.Errorf("limit %s: %s", limit, s)
+			}
+		}
+		w.ok("acme-admin", "GET", roles+"/seca.admin", "")
+		if status, _ := w.do("acme-admin", "PUT", roles+"/seca.admin", `{"spec":{}}`); status != 422 {
+			t.Errorf("a change to a system role: %d, want 422", status)
+		}
+	})
+}

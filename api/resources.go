@@ -18,6 +18,9 @@ func (c *call) get() (reply, error) {
 	if doc, ok := c.offeredImage(); ok {
 		return reply{status: http.StatusOK, body: doc}, nil
 	}
+	if doc, ok := c.systemRole(c.at.Name); ok {
+		return reply{status: http.StatusOK, body: doc}, nil
+	}
 	r, err := c.server.Resources.Get(c.ctx, c.regionName(), c.at)
 	if err != nil {
 		return reply{}, err
@@ -114,6 +117,9 @@ func (c *call) list() (reply, error) {
 	if c.kind.Name == "image" && c.at.Tenant == resource.PublicTenant {
 		return paged(c, q, c.offeredImages())
 	}
+	if c.kind.Name == "role" && strings.HasPrefix(q.after, systemMark) {
+		return c.withSystemRoles(q, []seca.Document{}), nil
+	}
 	rs, after, err := c.server.Resources.List(c.ctx, c.regionName(), c.at, resource.Page{
 		Size: q.limit, After: q.after, Deleted: q.deleted, Match: q.match(),
 	})
@@ -123,6 +129,9 @@ func (c *call) list() (reply, error) {
 	docs := make([]seca.Document, len(rs))
 	for i, r := range rs {
 		docs[i] = c.document(r, http.MethodGet)
+	}
+	if c.kind.Name == "role" && after == "" {
+		return c.withSystemRoles(q, docs), nil
 	}
 	return reply{status: http.StatusOK, body: c.page(docs, after)}, nil
 }
