@@ -40,7 +40,7 @@ exchange exchange_one_key UNIQUE (one)
 exchange exchange_pkey PRIMARY KEY (id)
 CREATE UNIQUE INDEX exchange_one_key ON exchange USING btree (one)
 CREATE UNIQUE INDEX exchange_pkey ON exchange USING btree (id)
-feed.region text NOT NULL
+feed.region text COLLATE C NOT NULL
 feed.revision bigint NOT NULL
 feed feed_pkey PRIMARY KEY (region)
 CREATE UNIQUE INDEX feed_pkey ON feed USING btree (region)
@@ -84,24 +84,24 @@ region region_pkey PRIMARY KEY (name)
 region region_position_key UNIQUE ("position")
 CREATE UNIQUE INDEX region_pkey ON region USING btree (name)
 CREATE UNIQUE INDEX region_position_key ON region USING btree ("position")
-resource.id text NOT NULL
-resource.region text NOT NULL
+resource.id text COLLATE C NOT NULL
+resource.region text COLLATE C NOT NULL
 resource.urn text COLLATE C NOT NULL
-resource.kind text NOT NULL
-resource.tenant text NOT NULL
-resource.workspace text NOT NULL
-resource.labels text
-resource.annotations text
-resource.extensions text
-resource.spec text NOT NULL
-resource.wanted text NOT NULL
-resource.sku text
-resource.power text NOT NULL
+resource.kind text COLLATE C NOT NULL
+resource.tenant text COLLATE C NOT NULL
+resource.workspace text COLLATE C NOT NULL
+resource.labels text COLLATE C
+resource.annotations text COLLATE C
+resource.extensions text COLLATE C
+resource.spec text COLLATE C NOT NULL
+resource.wanted text COLLATE C NOT NULL
+resource.sku text COLLATE C
+resource.power text COLLATE C NOT NULL
 resource.restarts bigint NOT NULL
-resource.status text
-resource.state text NOT NULL
-resource.conditions text NOT NULL
-resource.observed text NOT NULL
+resource.status text COLLATE C
+resource.state text COLLATE C NOT NULL
+resource.conditions text COLLATE C NOT NULL
+resource.observed text COLLATE C NOT NULL
 resource.version bigint NOT NULL
 resource.generation bigint NOT NULL
 resource.revision bigint NOT NULL

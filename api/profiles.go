@@ -1,0 +1,189 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/provider"
+	"github.com/kontor-cloud/kontor/seca"
+	"github.com/kontor-cloud/kontor/wire"
+)
+
+type regionSpec struct {
+	DisplayName string            `json:"displayName,omitempty"`
+	Country     string            `json:"country,omitempty"`
+	City        string            `json:"city,omitempty"`
+	Driver      string            `json:"driver,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+}
+
+type regionStatus struct {
+	Liveness     string     `json:"liveness"`
+	Since        *time.Time `json:"since,omitempty"` // alive: since when; else: last heard of
+	Driver       string     `json:"driver,omitempty"`
+	Platform     string     `json:"platform,omitempty"`
+	AgentVersion string     `json:"agentVersion,omitempty"`
+	Trouble      string     `json:"trouble,omitempty"`
+	Zones        []string   `json:"zones,omitempty"`
+	Kinds        []string   `json:"kinds,omitempty"`
+	Features     any        `json:"features,omitempty"`
+	Free         any        `json:"free,omitempty"`
+	Orphans      int        `json:"orphans"`
+}
+
+func (c *call) profile(r *provider.Region) (seca.Document, error) {
+	orphans, err := c.server.Providers.Orphans(c.ctx, r.Name)
+	l := c.liveness(r.Name)
+	return ownDocument("region-profile", "regions", r.Name, r.CreatedAt,
+		regionSpec{r.Display, r.Country, r.City, r.Driver, r.Labels},
+		regionStatus{
+			Liveness: l.Liveness, Since: l.Since, Driver: r.Driver, Platform: r.Inventory.Platform, AgentVersion: r.AgentVersion,
+			Trouble: r.Trouble, Zones: r.Inventory.Zones, Kinds: r.Kinds, Features: r.Inventory.Features, Free: r.Inventory.Free, Orphans: len(orphans),
+		}), err
+}
+
+func (c *call) listProfiles() (reply, error) {
+	return ownList(c, "regions", c.server.Providers.Snapshot().All(), c.profile)
+}
+
+// named finds the region that the path names.
+func (c *call) named() (*provider.Region, error) {
+	r, err := c.server.Providers.Snapshot().Region(c.at.Name)
+	return r, fault.Parameter(err, "name")
+}
+
+func (c *call) oneProfile() (reply, error) {
+	r, err := c.named()
+	if err != nil {
+		return reply{}, err
+	}
+	return ok(c.profile(r))
+}
+
+func (c *call) putRegion() (reply, error) {
+	var in struct {
+		Spec regionSpec `json:"spec"`
+	}
+	if err := c.body(&in); err != nil {
+		return reply{}, err
+	}
+	_, unknown := c.server.Providers.Snapshot().Region(c.at.Name)
+	s := in.Spec
+	err := c.server.Providers.PutRegion(c.ctx, provider.Region{
+		Name: c.at.Name, Display: s.DisplayName, Country: s.Country, City: s.City, Driver: s.Driver, Labels: s.Labels,
+	})
+	if err != nil {
+		return reply{}, err
+	}
+	r, err := c.oneProfile()
+	if unknown != nil {
+		r.status = http.StatusCreated
+	}
+	return r, err
+}
+
+// deleteRegion forgets a region in which nothing is left.
+func (c *call) deleteRegion() (reply, error) {
+	r, err := c.named()
+	if err != nil {
+		return reply{}, err
+	}
+	err = c.server.Providers.DeleteRegion(c.ctx, r.Name, func(ctx context.Context, tx *db.Tx) error {
+		return c.server.Resources.Empty(ctx, tx, r.Name)
+	})
+	return reply{status: http.StatusAccepted}, err
+}
+
+const defaultJoinTTL = time.Hour
+
+func (c *call) join() (reply, error) {
+	var in struct {
+		TTL string `json:"ttl"`
+	}
+	r, err := c.named()
+	if err != nil {
+		return reply{}, err
+	}
+	if err := c.body(&in); err != nil {
+		return reply{}, err
+	}
+	ttl, err := duration(in.TTL, defaultJoinTTL, "/ttl")
+	if err != nil {
+		return reply{}, err
+	}
+	token, err := c.server.JoinToken(c.ctx, r.Name, ttl)
+	if err != nil {
+		return reply{}, err
+	}
+	return ok(map[string]any{
+		"token": token, "expiresAt": time.Now().Add(ttl).UTC(),
+		"command": "kontor agent --driver " + r.Driver + " --data DIR --join-file FILE",
+	}, nil)
+}
+
+func (c *call) resync() (reply, error) {
+	var in struct {
+		Apply bool `json:"apply"`
+	}
+	r, err := c.named()
+	if err != nil {
+		return reply{}, err
+	}
+	if err := c.body(&in); err != nil {
+		return reply{}, err
+	}
+	b, err := c.server.desk.ask(c.ctx, r.Name, wire.Request{Verb: wire.VerbResync, Apply: in.Apply})
+	if err != nil {
+		return reply{}, err
+	}
+	return ok(map[string]any{"differences": json.RawMessage(b)}, nil)
+}
+
+func (c *call) listOrphans() (reply, error) {
+	r, err := c.named()
+	if err != nil {
+		return reply{}, err
+	}
+	all, err := c.server.Providers.Orphans(c.ctx, r.Name)
+	if err != nil {
+		return reply{}, err
+	}
+	return ownList(c, "regions/"+r.Name+"/orphans", all, func(o provider.Orphan) (seca.Document, error) {
+		return ownDocument("orphan", "regions/"+r.Name+"/orphans", o.ID, o.FirstSeen, o, nil), nil
+	})
+}
+
+func (c *call) approveOrphan() (reply, error) {
+	return reply{status: http.StatusAccepted}, c.server.Providers.ApproveOrphan(c.ctx, c.at.Name, c.req.PathValue("id"))
+}
+
+const (
+	defaultTail = 64 << 10
+	maxTail     = 1 << 20
+)
+
+func (c *call) console() (reply, error) {
+	r, err := c.server.Resources.Get(c.ctx, c.region.Name, c.at)
+	if err != nil {
+		return reply{}, err
+	}
+	if !c.region.Console {
+		return reply{}, fault.Unsupported.Errorf("region %s keeps no consoles", c.region.Name)
+	}
+	tail := defaultTail
+	if s := c.req.URL.Query().Get("tail"); s != "" {
+		if tail, err = strconv.Atoi(s); err != nil || tail < 1 || tail > maxTail {
+			return reply{}, fault.Parameter(fault.Malformed.Errorf("tail must be between 1 and %d bytes", maxTail), "tail")
+		}
+	}
+	b, err := c.server.desk.ask(c.ctx, c.region.Name, wire.Request{Verb: wire.VerbConsole, Resource: r.ID, Tail: tail})
+	if b == nil {
+		b = []byte{}
+	}
+	return reply{status: http.StatusOK, text: b}, err
+}
