@@ -63,7 +63,7 @@ func up(t *testing.T, binary string, env []string, args ...string) *exchange {
 	t.Helper()
 	data := tempDir(t)
 	c := exec.Command(binary, append([]string{"up", "--data", data, "--listen", "127.0.0.1:0"}, args...)...)
-	c.Env, c.Stderr = append(os.Environ(), env...), t.Output()
+	c.Env, c.Stderr = append(append(os.Environ(), "KONTOR_LOG_LEVEL=warn"), env...), t.Output()
 	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -104,17 +104,24 @@ func newStack(t *testing.T, x *exchange, provider string) *stack {
 // set gives a variable of the stack its value.
 func (s *stack) set(name, value string) { s.env = append(s.env, "TF_VAR_"+name+"="+value) }
 
-// terraform runs a command and gives its exit code.
+// terraform runs a command and gives its exit code. What it says is shown when
+// that is not 0.
 func (s *stack) terraform(t *testing.T, ctx context.Context, args ...string) int {
 	t.Helper()
 	c := exec.CommandContext(ctx, "terraform", append(args, "-no-color", "-input=false")...)
 	c.Dir, c.Env = s.dir, append(os.Environ(), s.env...)
-	c.Stdout, c.Stderr = t.Output(), t.Output()
-	err := c.Run()
+	out, err := c.CombinedOutput()
 	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Errorf("run terraform: %v", err)
-		return 1
+	switch {
+	case errors.As(err, &exit):
+		t.Logf("terraform %s:\n%s", args[0], out)
+	case err != nil:
+		t.Fatalf("run terraform: %v", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.Contains(line, " complete! ") || strings.HasPrefix(line, "No changes.") {
+			t.Log(strings.TrimSpace(line))
+		}
 	}
 	return c.ProcessState.ExitCode()
 }

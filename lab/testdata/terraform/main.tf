@@ -100,6 +100,8 @@ resource "seca_network" "net" {
   workspace_id = seca_workspace.shop.name
   sku_id       = data.seca_network_sku.net.id
   cidr         = { ipv4 = "10.40.0.0/16" }
+
+  additional_cidrs = [{ ipv4 = "10.41.0.0/16" }]
 }
 
 resource "seca_internet_gateway" "out" {
