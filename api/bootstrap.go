@@ -12,6 +12,7 @@ import (
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/seca"
 	"github.com/kontor-cloud/kontor/tenant"
+	"github.com/kontor-cloud/kontor/urn"
 	"github.com/kontor-cloud/kontor/wire"
 )
 
@@ -32,13 +33,34 @@ func (x *Exchange) Bootstrap(ctx context.Context, t tenant.Tenant, admins []stri
 	if len(admins) == 0 {
 		return created, nil
 	}
-	k, _ := resource.KindNamed("role-assignment")
+	k, at := adminsOf(t.Name)
 	spec, err := json.Marshal(seca.RoleAssignmentSpec{Subs: admins, Roles: []string{"seca.admin"}, Scopes: []seca.Scope{{}}})
 	if err != nil {
 		return created, err
 	}
-	_, _, err = x.Resources.Put(ctx, k, k.URN(t.Name, "", "", "admins"), resource.Input{Spec: spec}, nil, resource.Env{})
+	_, _, err = x.Resources.Put(ctx, k, at, resource.Input{Spec: spec}, nil, resource.Env{})
 	return created, err
+}
+
+// adminsOf names the assignment that Bootstrap makes.
+func adminsOf(tenant string) (*resource.Kind, urn.URN) {
+	k, _ := resource.KindNamed("role-assignment")
+	return k, k.URN(tenant, "", "", "admins")
+}
+
+// admins are the subjects of that assignment, as it is now.
+func (x *Exchange) admins(ctx context.Context, tenant string) ([]string, error) {
+	_, at := adminsOf(tenant)
+	r, err := x.Resources.Get(ctx, "", at)
+	if fault.KindOf(err) == fault.Missing {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var spec seca.RoleAssignmentSpec
+	err = json.Unmarshal(r.Spec, &spec)
+	return spec.Subs, err
 }
 
 // DeleteTenant removes a tenant that owns nothing any more but roles and

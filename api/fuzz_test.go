@@ -5,12 +5,16 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"reflect"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
+	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/db/dbtest"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/resource"
@@ -67,10 +71,19 @@ type exchange struct {
 	token   map[string]string
 }
 
-func newExchange(f *testing.F) exchange {
+// newExchanges gives one on each database that is here.
+func newExchanges(f *testing.F) []exchange {
 	f.Helper()
-	w := newWorld(f, dbtest.SQLite(f), Strict)
-	return exchange{w.http.Config.Handler, w.token}
+	dbs := []*db.DB{dbtest.SQLite(f)}
+	if os.Getenv(dbtest.Environment) != "" {
+		dbs = append(dbs, dbtest.Postgres(f))
+	}
+	all := make([]exchange, len(dbs))
+	for i, d := range dbs {
+		w := newWorld(f, d, Strict)
+		all[i] = exchange{w.http.Config.Handler, w.token}
+	}
+	return all
 }
 
 func (x exchange) do(as, method, path, query, body string) *httptest.ResponseRecorder {
@@ -85,15 +98,17 @@ func (x exchange) do(as, method, path, query, body string) *httptest.ResponseRec
 // FuzzSkipToken: a token of ours is read back; any other is refused, or gives
 // nothing that the list would not have given without it.
 func FuzzSkipToken(f *testing.F) {
-	x := newExchange(f)
+	all := newExchanges(f)
 	const volumes = "/regions/r1/providers/seca.storage/v1/tenants/TENANT/workspaces/w/block-storages"
 	for tenant, names := range map[string][]string{"acme": {"a", "b", "c"}, "zeta": {"a", "secret", "z"}} {
 		as := tenant + "-admin"
 		at := strings.ReplaceAll(volumes, "TENANT", tenant)
-		x.do(as, http.MethodPut, strings.TrimSuffix(strings.Replace(at, "seca.storage", "seca.workspace", 1), "/block-storages"), "", `{}`)
-		for _, n := range names {
-			if rec := x.do(as, http.MethodPut, at+"/"+n, "", `{"spec": {"sizeGB": 1, "skuRef": {"resource": "skus/seca.rd100"}}}`); rec.Code != http.StatusCreated {
-				f.Fatal(rec.Code, rec.Body)
+		for _, x := range all {
+			x.do(as, http.MethodPut, strings.TrimSuffix(strings.Replace(at, "seca.storage", "seca.workspace", 1), "/block-storages"), "", `{}`)
+			for _, n := range names {
+				if rec := x.do(as, http.MethodPut, at+"/"+n, "", `{"spec": {"sizeGB": 1, "skuRef": {"resource": "skus/seca.rd100"}}}`); rec.Code != http.StatusCreated {
+					f.Fatal(rec.Code, rec.Body)
+				}
 			}
 		}
 	}
@@ -107,60 +122,120 @@ func FuzzSkipToken(f *testing.F) {
 		if back, err := decodeToken(encodeToken(after)); err == nil && back != after {
 			t.Errorf("%q became %q", after, back)
 		}
-		for _, s := range []string{token, encodeToken(after)} {
-			query := url.Values{"skipToken": {s}}.Encode()
-			rec := x.do("acme-admin", http.MethodGet, strings.ReplaceAll(volumes, "TENANT", "acme"), query, "")
-			if rec.Code != http.StatusOK && rec.Code != http.StatusBadRequest {
-				t.Fatalf("token %q: %d %s", s, rec.Code, rec.Body)
-			}
-			var list struct {
-				Items []struct{ Metadata struct{ Tenant, Name string } }
-			}
-			if err := json.Unmarshal(rec.Body.Bytes(), &list); err != nil {
-				t.Fatal(err)
-			}
-			for _, i := range list.Items {
-				if i.Metadata.Tenant != "acme" || !strings.Contains("abc", i.Metadata.Name) {
-					t.Errorf("token %q shows %+v", s, i.Metadata)
-				}
-			}
+		for _, x := range all {
+			x.page(t, strings.ReplaceAll(volumes, "TENANT", "acme"), token)
+			x.page(t, strings.ReplaceAll(volumes, "TENANT", "acme"), encodeToken(after))
 		}
 	})
+}
+
+// page asks for the page after a token, and checks that it shows nothing but
+// volumes of acme.
+func (x exchange) page(t *testing.T, at, token string) {
+	t.Helper()
+	rec := x.do("acme-admin", http.MethodGet, at, url.Values{"skipToken": {token}}.Encode(), "")
+	if rec.Code != http.StatusOK && rec.Code != http.StatusBadRequest {
+		t.Fatalf("token %q: %d %s", token, rec.Code, rec.Body)
+	}
+	var list struct {
+		Items []struct{ Metadata struct{ Tenant, Name string } }
+	}
+	if err := json.Unmarshal(rec.Body.Bytes(), &list); err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range list.Items {
+		if i.Metadata.Tenant != "acme" || !strings.Contains("abc", i.Metadata.Name) {
+			t.Errorf("token %q shows %+v", token, i.Metadata)
+		}
+	}
 }
 
 // FuzzPut: whatever a body says, the answer is a document or a refusal. What
 // was taken can be read back, and written again without a change.
 func FuzzPut(f *testing.F) {
-	x := newExchange(f)
+	all := newExchanges(f)
 	kinds := resource.Kinds()
 	for n := range kinds {
 		for _, body := range putSeeds {
 			f.Add(n, body)
 		}
 	}
-	x.do("acme-admin", http.MethodPut, "/regions/r1/providers/seca.workspace/v1/tenants/acme/workspaces/w", "", `{}`)
-	const inWorkspace = "/tenants/acme/workspaces/w/"
-	x.do("acme-admin", http.MethodPut, "/regions/r1/providers/seca.network/v1"+inWorkspace+"networks/n", "", `{"spec": {"cidr": {"ipv4": "10.0.0.0/8"}, "skuRef": "skus/seca.n1k"}}`)
-	x.do("acme-admin", http.MethodPut, "/regions/r1/providers/seca.storage/v1"+inWorkspace+"block-storages/d", "", `{"spec": {"sizeGB": 1, "skuRef": "skus/seca.rd100"}}`)
+	const inWorkspace = "/tenants/acme/workspaces/w"
+	for _, x := range all {
+		x.do("acme-admin", http.MethodPut, "/regions/r1/providers/seca.workspace/v1"+inWorkspace, "", `{}`)
+		x.do("acme-admin", http.MethodPut, "/regions/r1/providers/seca.network/v1"+inWorkspace+"/networks/n", "", `{"spec": {"cidr": {"ipv4": "10.0.0.0/8"}, "skuRef": "skus/seca.n1k"}}`)
+		x.do("acme-admin", http.MethodPut, "/regions/r1/providers/seca.network/v1"+inWorkspace+"/networks/n/subnets/s", "", `{"spec": {"cidr": {"ipv4": "10.1.0.0/16"}, "routeTableRef": ""}}`)
+		x.do("acme-admin", http.MethodPut, "/regions/r1/providers/seca.storage/v1"+inWorkspace+"/block-storages/d", "", `{"spec": {"sizeGB": 1, "skuRef": "skus/seca.rd100"}}`)
+	}
+	names := 0
 	f.Fuzz(func(t *testing.T, n int, body string) {
 		k := kinds[uint(n)%uint(len(kinds))] //nolint:gosec // any will do
-		at := strings.NewReplacer("{tenant}", "acme", "{workspace}", "w", "{network}", "n").Replace(providers + k.Provider + "/v1" + scopePaths[k.Scope] + "/" + k.Collection + "/fuzz")
+		names++
+		at := providers + k.Provider + "/v1" + scopePaths[k.Scope] + "/" + k.Collection + "/fuzz-" + strconv.Itoa(names)
 		if !k.Global {
 			at = "/regions/r1" + at
 		}
-		put := x.do("acme-admin", http.MethodPut, at, "", body)
-		if put.Code >= 500 || !json.Valid(put.Body.Bytes()) {
-			t.Fatalf("put of %s: %d %s", k.Name, put.Code, put.Body)
+		at = strings.NewReplacer("{tenant}", "acme", "{workspace}", "w", "{network}", "n").Replace(at)
+		for _, x := range all {
+			x.put(t, at, body)
 		}
-		if put.Code >= 300 {
-			return
+	})
+}
+
+func (x exchange) put(t *testing.T, at, body string) {
+	t.Helper()
+	put := x.do("acme-admin", http.MethodPut, at, "", body)
+	if put.Code >= 500 || !json.Valid(put.Body.Bytes()) {
+		t.Fatalf("put %s %q: %d %s", at, body, put.Code, put.Body)
+	}
+	if put.Code >= 300 {
+		return
+	}
+	get, again := x.do("acme-admin", http.MethodGet, at, "", ""), x.do("acme-admin", http.MethodPut, at, "", body)
+	if get.Code != http.StatusOK || again.Code != http.StatusOK {
+		t.Fatalf("%s %q was taken; get says %d %s, the same put %d %s", at, body, get.Code, get.Body, again.Code, again.Body)
+	}
+	if a, b, c := written(t, put), written(t, get), written(t, again); !reflect.DeepEqual(a, b) || !reflect.DeepEqual(b, c) {
+		t.Errorf("%s %q was taken as %v, read as %v, and taken again as %v", at, body, a, b, c)
+	}
+}
+
+// FuzzPath: whatever stands in a path, nothing of the database shows.
+func FuzzPath(f *testing.F) {
+	all := newExchanges(f)
+	routes := ownRoutes()
+	for _, k := range resource.Kinds() {
+		routes = append(routes, kindRoutes(k)...)
+	}
+	routes = slices.DeleteFunc(routes, func(r route) bool { // these wait for an agent
+		return strings.HasSuffix(r.path, "/resync") || strings.HasSuffix(r.path, "/console")
+	})
+	holes := regexp.MustCompile(`{[a-z]+}`)
+	for n := range routes {
+		for _, name := range []string{"a", "acme", "\x00", "\xff", "a b", "..", "%", strings.Repeat("x", 300)} {
+			f.Add(n, name)
 		}
-		get, again := x.do("acme-admin", http.MethodGet, at, "", ""), x.do("acme-admin", http.MethodPut, at, "", body)
-		if get.Code != http.StatusOK || again.Code != http.StatusOK {
-			t.Fatalf("%s %s was taken; get says %d %s, the same put %d %s", k.Name, body, get.Code, get.Body, again.Code, again.Body)
-		}
-		if a, b, c := written(t, put), written(t, get), written(t, again); !reflect.DeepEqual(a, b) || !reflect.DeepEqual(b, c) {
-			t.Errorf("%s %s was taken as %v, read as %v, and taken again as %v", k.Name, body, a, b, c)
+	}
+	f.Fuzz(func(t *testing.T, n int, name string) {
+		r := routes[uint(n)%uint(len(routes))] //nolint:gosec // any will do
+		for _, given := range []string{"", "acme"} {
+			path := holes.ReplaceAllStringFunc(r.path, func(hole string) string {
+				if given != "" && hole == "{tenant}" {
+					return given
+				}
+				if given != "" && hole == "{region}" {
+					return "r1"
+				}
+				return url.PathEscape(name)
+			})
+			for _, x := range all {
+				for _, as := range []string{"op", "acme-admin"} {
+					rec := x.do(as, r.method, path, "", `{}`)
+					if rec.Code >= 500 || strings.Contains(rec.Body.String(), "SQL") {
+						t.Errorf("%s %s: %d %s", r.method, path, rec.Code, rec.Body)
+					}
+				}
+			}
 		}
 	})
 }
@@ -189,5 +264,9 @@ var putSeeds = []string{
 	`{"spec": {"version": "IPv4", "address": "192.0.2.1"}}`, `{"spec": {"egressOnly": true}}`,
 	`{"spec": {"subnetRef": "networks/n/subnets/fuzz", "addresses": ["0.0.0.0", "10.1.0.5"], "publicIpRefs": ["public-ips/p"], "securityGroupRefs": []}}`,
 	`{"spec": {"skuRef": "skus/seca.d2xs", "zone": "", "bootVolume": {"deviceRef": "block-storages/d"}, "dataVolumes": [], "primaryNicRef": {"resource": "nics/x"}, "userData": "#!"}}`,
+	`{"spec": {"sizeGB": 1, "skuRef": "skus/seca.rd100"}, "labels": {"a": "\u0000"}}`, `{"spec": {"sizeGB": 1, "skuRef": "skus/seca.rd100"}, "annotations": {"\u0000": "\ud800"}}`,
+	`{"spec": {"skuRef": "skus/seca.d2xs", "bootVolume": {"deviceRef": "block-storages/d"}, "userData": "\u0000", "primaryNicRef": {"resource": "nics/\u0000"}}}`,
+	`{"spec": {"subnetRef": "subnets/s", "addresses": ["0.0.0.0"], "publicIpRefs": ["public-ips/a\u0000b"]}}`, `{"spec": {"routes": [{"destinationCidrBlock": "0.0.0.0/0", "targetRef": "instances/\u0000"}]}}`,
+	`{"spec": {"permissions": [{"provider": "\u0000", "resources": ["\ud800"], "verb": ["\u0000"]}]}}`,
 	`{"spec": {"sizeGB": 1e3, "skuRef": {"resource": "skus/seca.rd100"}}, "metadata": {"region": "r1"}}`,
 }

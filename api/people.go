@@ -19,7 +19,11 @@ type tenantSpec struct {
 
 func (c *call) tenantDocument(t tenant.Tenant) (seca.Document, error) {
 	members, err := c.server.Tenants.Members(c.ctx, t.Name)
-	return ownDocument("tenant", "tenants", t.Name, t.CreatedAt, tenantSpec{DisplayName: t.Display}, map[string]any{"members": members}), err
+	if err != nil {
+		return seca.Document{}, err
+	}
+	admins, err := c.server.admins(c.ctx, t.Name)
+	return ownDocument("tenant", "tenants", t.Name, t.CreatedAt, tenantSpec{t.Display, admins}, map[string]any{"members": members}), err
 }
 
 func (c *call) listTenants() (reply, error) {

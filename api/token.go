@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/base64"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/kontor-cloud/kontor/fault"
 )
@@ -14,7 +15,7 @@ func encodeToken(after string) string { return base64.RawURLEncoding.EncodeToStr
 
 func decodeToken(token string) (string, error) {
 	b, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || len(b) == 0 || len(b) > 1024 || strings.ContainsRune(string(b), 0) {
+	if err != nil || len(b) == 0 || len(b) > 1024 || strings.ContainsRune(string(b), 0) || !utf8.Valid(b) {
 		return "", fault.Parameter(fault.Malformed.Errorf("skipToken is not one of ours; start again without it"), "skipToken")
 	}
 	return string(b), nil

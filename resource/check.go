@@ -145,7 +145,9 @@ func place(k link, u, base urn.URN) (urn.URN, error) {
 		u.Provider = k.in + "/v1"
 	}
 	scope := Tenant
-	if kind, ok := KindNamed(u.Collection); ok {
+	if kind, ok := collectionNamed(u.Collection); !ok && u.Collection != "skus" {
+		return urn.URN{}, fault.Invalid.Errorf("names one of %q, which is no collection", u.Collection)
+	} else if ok {
 		scope = kind.Scope
 		if k.in == "" || u.Provider == "/v1" {
 			u.Provider = kind.Provider + "/v1"

@@ -15,7 +15,7 @@ func FuzzReference(f *testing.F) {
 	for _, s := range []string{
 		`"instances/vm1"`, `{"resource": "block-storages/d"}`, `{"resource": "d", "workspace": "w2"}`, `{"provider": "seca.storage/v1", "resource": "images/i"}`,
 		`{"resource": "tenants/public/images/tiny"}`, `{"resource": "/networks/n/subnets/s"}`, `{"resource": "subnets/s"}`, `{"region": "r2", "resource": "skus/x"}`,
-		`{"resource": "seca.network/v1/tenants/zeta/workspaces/w/public-ips/p"}`, `{"tenant": "zeta", "resource": "nics/n"}`, `{"resource": ""}`, `null`,
+		`{"resource": "seca.network/v1/tenants/zeta/workspaces/w/public-ips/p"}`, `{"tenant": "zeta", "resource": "nics/n"}`, `{"resource": ""}`, `null`, `"0/0"`, `"vm/x"`, `"Instances/x"`,
 	} {
 		for n := range referred {
 			f.Add(s, n)
@@ -39,6 +39,9 @@ func FuzzReference(f *testing.F) {
 		}
 		if u.Collection == "" || u.Name == "" || u.Provider == "" || u.Tenant == "" || k.to != "" && u.Collection != k.to {
 			t.Errorf("%s for %s means %+v", text, k.to, u)
+		}
+		if kind, ok := collectionNamed(u.Collection); k.to == "" && u.Collection != "skus" && (!ok || kind.Provider+"/v1" != u.Provider) {
+			t.Errorf("%s means %+v, of which there can be none", text, u)
 		}
 		if own, _ := urn.Parse(ref.Resource); u.Tenant != base.Tenant && ref.Tenant == "" && own.Tenant == "" && u.Tenant != PublicTenant && ref.Resource[0] != '/' {
 			t.Errorf("%s leads to tenant %s", text, u.Tenant)

@@ -238,6 +238,10 @@ type Page struct {
 // where the next page starts, "" after the last. The name in u is ignored.
 func (s *Store) List(ctx context.Context, region string, u urn.URN, page Page) ([]*Resource, string, error) {
 	from, to := prefix(u)
+	k, ok := KindNamed(u.Collection)
+	if !ok {
+		return nil, "", fault.Missing.Errorf("no collection %q", u.Collection)
+	}
 	id := ""
 	if page.After != "" {
 		// A token from elsewhere must not widen the range: it comes from the client.
@@ -248,7 +252,7 @@ func (s *Store) List(ctx context.Context, region string, u urn.URN, page Page) (
 	}
 	var out []*Resource
 	for {
-		batch, err := s.batch(ctx, region, from, id, to, page.Size+1, page.Deleted)
+		batch, err := s.batch(ctx, region, k, from, id, to, page.Size+1, page.Deleted)
 		if err != nil {
 			return nil, "", err
 		}
@@ -268,17 +272,19 @@ func (s *Store) List(ctx context.Context, region string, u urn.URN, page Page) (
 	}
 }
 
-func (s *Store) batch(ctx context.Context, region, from, id, to string, n int, deleted Deleted) ([]*Resource, error) {
+// batch reads on within a range of URNs. The kind keeps out what lies within the
+// things of the collection: subnets are named below their networks.
+func (s *Store) batch(ctx context.Context, region string, k *Kind, from, id, to string, n int, deleted Deleted) ([]*Resource, error) {
 	if deleted == Live { // one name, one live resource
 		return db.All(ctx, s.db, scan, `SELECT `+columns+` FROM resource
-			WHERE region = $1 AND urn > $2 AND urn < $3 AND gone_at IS NULL ORDER BY urn LIMIT $4`, region, from, to, n)
+			WHERE region = $1 AND urn > $2 AND urn < $3 AND kind = $4 AND gone_at IS NULL ORDER BY urn LIMIT $5`, region, from, to, k.Name, n)
 	}
 	gone := ""
 	if deleted == OnlyDeleted {
 		gone = "gone_at IS NOT NULL AND"
 	}
 	return db.All(ctx, s.db, scan, `SELECT `+columns+` FROM resource
-		WHERE `+gone+` region = $1 AND (urn, id) > ($2, $3) AND urn < $4 ORDER BY urn, id LIMIT $5`, region, from, id, to, n)
+		WHERE `+gone+` region = $1 AND (urn, id) > ($2, $3) AND urn < $4 AND kind = $5 ORDER BY urn, id LIMIT $6`, region, from, id, to, k.Name, n)
 }
 
 // Count returns how many live resources a workspace holds.

@@ -277,6 +277,12 @@ func TestListPagesInOrderAndNeverLeavesTheCollection(t *testing.T) {
 		if diff := cmp.Diff([]string{"v0", "v1", "v2", "v3", "v4", "v5", "v6"}, names); diff != "" {
 			t.Error(diff)
 		}
+		put(t, s, "network", "n1", networkSpec)
+		put(t, s, "subnet", "s1", `{"cidr":{"ipv4":"10.1.1.0/24"},"zone":"a","routeTableRef":{"resource":""}}`)
+		n := kindOf(t, "network")
+		if networks, _, err := s.List(t.Context(), "r1", at(n, ""), Page{Size: 3}); err != nil || len(networks) != 1 {
+			t.Errorf("%d networks, %v; want 1: a subnet lies below it by name, not in its collection", len(networks), err)
+		}
 		_, _, err := s.List(t.Context(), "r1", at(k, ""), Page{Size: 3, After: "seca.storage/v1/tenants/a/workspaces/w1/block-storages/v0 x"})
 		if fault.KindOf(err) != fault.Malformed {
 			t.Errorf("a token of another tenant's list: %v, want malformed", err)

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kontor-cloud/kontor/api"
+	"github.com/kontor-cloud/kontor/driver/qemu"
 	"github.com/kontor-cloud/kontor/fault"
 )
 
@@ -51,7 +52,12 @@ through the SECA API. Ends with Ctrl-C, which removes what it made.`,
 				if err != nil {
 					return err
 				}
-				defer os.RemoveAll(dir)
+				defer func() { // nothing of it may run on, whatever went wrong
+					for _, r := range physical {
+						_ = qemu.Halt(context.WithoutCancel(cmd.Context()), filepath.Join(dir, "agents", r.Name))
+					}
+					os.RemoveAll(dir)
+				}()
 				conf.Data = dir
 			}
 			d := &demo{app: a, region: region}

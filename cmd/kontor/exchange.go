@@ -61,8 +61,8 @@ type exchange struct {
 
 // openExchange opens the database, makes what a new exchange needs, and
 // listens; nothing is served before run.
-func openExchange(ctx context.Context, c exchangeConfig, log *slog.Logger) (x *exchange, err error) {
-	x = &exchange{config: c, log: log}
+func openExchange(ctx context.Context, c exchangeConfig, log *slog.Logger) (_ *exchange, err error) {
+	x := &exchange{config: c, log: log}
 	defer func() {
 		if err != nil {
 			x.close()
