@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/provider"
@@ -55,6 +56,9 @@ func (s *server) handle(rt route) http.Handler {
 func (c *call) run(rt route) (reply, error) {
 	if err := c.authenticate(rt.allow); err != nil {
 		return reply{}, err
+	}
+	if p := c.req.URL.Path; !utf8.ValidString(p) || strings.ContainsRune(p, 0) {
+		return reply{}, fault.Malformed.Errorf("the path is not text")
 	}
 	c.place()
 	if err := c.authorize(rt.allow); err != nil {

@@ -22,10 +22,14 @@ func Fault(err error) error {
 	if err == nil || fault.KindOf(err) != "" {
 		return err
 	}
-	if kind := kindOf(err); kind != "" {
+	switch kind := kindOf(err); kind {
+	case "":
+		return err
+	case fault.Invalid: // the author reads this; he knows nothing of SQL
+		return kind.Errorf("text with a zero byte, or that is not UTF-8, cannot be kept")
+	default:
 		return kind.Errorf("%w", err)
 	}
-	return err
 }
 
 func kindOf(err error) fault.Kind {
