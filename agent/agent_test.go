@@ -95,7 +95,7 @@ func TestDeleteWaitsForTheListing(t *testing.T) {
 	s.del("gw")
 	s.await("deletion taken", func() bool { return s.platform.Calls("delete", fake.Gateways) > 0 })
 	time.Sleep(200 * time.Millisecond) // several listings
-	if read(s.office, func() bool { return s.office.gone["gw"] }) {
+	if read(s.office, func() bool { return s.gone["gw"] }) {
 		t.Error("said to be gone while it is listed")
 	}
 }

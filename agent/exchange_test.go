@@ -262,7 +262,7 @@ func (s *stage) await(what string, so func() bool) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			for id, o := range s.seen {
-				if !s.office.gone[id] {
+				if !s.gone[id] {
 					s.Logf("%s: %s %s %s %s %s", id, o.Presence, o.State, o.Reason, o.Message, o.Status)
 				}
 			}
@@ -294,7 +294,7 @@ func (s *stage) listed(kind string) {
 func (s *stage) isGone(ids ...string) {
 	s.Helper()
 	for _, id := range ids {
-		s.await(id+" gone", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.office.gone[id] })
+		s.await(id+" gone", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.gone[id] })
 	}
 }
 

@@ -37,7 +37,7 @@ type identity struct {
 }
 
 func (i *identity) certificate() *tls.Certificate {
-	return &tls.Certificate{Certificate: [][]byte{i.Enrolled.Certificate}, PrivateKey: i.key, Leaf: i.leaf}
+	return &tls.Certificate{Certificate: [][]byte{i.Certificate}, PrivateKey: i.key, Leaf: i.leaf}
 }
 
 // dial gives a link: with the identity in the agent's directory, or a new one
@@ -154,7 +154,7 @@ func readIdentity(dir string, key crypto.Signer) (*identity, error) {
 	if err := json.Unmarshal(text, who); err != nil {
 		return nil, fmt.Errorf("read identity.json: %w", err)
 	}
-	if who.leaf, err = x509.ParseCertificate(who.Enrolled.Certificate); err != nil {
+	if who.leaf, err = x509.ParseCertificate(who.Certificate); err != nil {
 		return nil, fmt.Errorf("read the certificate in identity.json: %w", err)
 	}
 	return who, nil

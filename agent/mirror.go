@@ -21,8 +21,6 @@ type mirror struct {
 
 type set map[string]struct{}
 
-func (s set) has(id string) bool { _, ok := s[id]; return ok }
-
 func newMirror() *mirror {
 	return &mirror{byID: map[string]*entry{}, byURN: map[string]*entry{}, users: map[string]set{}, holders: map[string]set{}}
 }

@@ -149,7 +149,7 @@ func (w *world) do(m move) {
 	case "exchange up":
 		w.set(func() { w.down = false })
 	case "reset":
-		w.set(func() { w.office.reset = true })
+		w.set(func() { w.reset = true })
 	}
 }
 

@@ -118,7 +118,7 @@ func soundID(id string) bool {
 func (s *server) survive(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
-			if p := recover(); p != nil && p != http.ErrAbortHandler {
+			if p := recover(); p != nil && !errors.Is(http.ErrAbortHandler, p) {
 				s.log.ErrorContext(r.Context(), "request panicked", "path", r.URL.Path, "panic", p, "stack", stack())
 				s.writeProblem(w, r, errPanic)
 			}

@@ -42,7 +42,7 @@ func newWorld(t testing.TB, d *db.DB, p Profile) *world {
 	check(t, err)
 	x := New(Config{
 		Resources: resource.NewStore(d), Tenants: tenants, Providers: providers,
-		URL: "http://exchange.test", AgentURL: "https://agents.test", Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		URL: "http://exchange.test", AgentURL: "https://agents.test", Log: slog.New(slog.DiscardHandler),
 	})
 	w := &world{Exchange: x, t: t, token: map[string]string{}}
 	w.http = httptest.NewServer(x.Handler(p))
@@ -308,7 +308,7 @@ func TestListsPageAndSelect(t *testing.T) {
 		}
 		var got []string
 		token := ""
-		for n := 0; n < 6; n++ {
+		for range 6 {
 			names, next := page("?limit=2&skipToken=" + token)
 			if len(names) == 0 {
 				t.Error("an empty page: clients stop there")

@@ -153,8 +153,7 @@ func (c *call) body(to any) error {
 }
 
 func badJSON(err error) error {
-	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) {
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		at := "/" + strings.ReplaceAll(wrong.Field, ".", "/")
 		return fault.At(fault.Invalid.Errorf("%s must be of type %s, not %s", wrong.Field, wrong.Type, wrong.Value), at)
 	}

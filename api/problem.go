@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -110,7 +109,7 @@ func (s *server) writeJSON(w http.ResponseWriter, r *http.Request, status int, b
 	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
 	w.WriteHeader(status)
 	if _, err := w.Write(b); err != nil {
-		s.log.DebugContext(r.Context(), "client went away", "error", err, slog.Int("status", status))
+		s.log.DebugContext(r.Context(), "client went away", "error", err, "status", status)
 	}
 }
 

@@ -183,7 +183,7 @@ func (c *call) query() (q listQuery, err error) {
 	if q.selector, err = parseSelector(v.Get("labels")); err != nil {
 		return q, err
 	}
-	for _, part := range strings.Split(c.req.Header.Get("Accept"), ";") {
+	for part := range strings.SplitSeq(c.req.Header.Get("Accept"), ";") {
 		switch strings.TrimSpace(part) {
 		case "deleted=true":
 			q.deleted = resource.WithDeleted

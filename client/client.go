@@ -124,8 +124,7 @@ func (c *Client) unreached(ctx context.Context, call Call, target *url.URL, err 
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
 	return fault.Unavailable.Errorf("%s %s://%s: %w", call.Method, target.Scheme, target.Host, err)
@@ -153,7 +152,7 @@ func (c *Client) target(call Call) (*url.URL, error) {
 	if err != nil || u.Host == "" {
 		return nil, fault.Invalid.Errorf("%q is not an address", at)
 	}
-	for _, segment := range strings.Split(u.Path, "/") {
+	for segment := range strings.SplitSeq(u.Path, "/") {
 		if segment == "." || segment == ".." {
 			return nil, fault.Invalid.Errorf("%q cannot be a name", segment)
 		}

@@ -70,8 +70,10 @@ func TestMigrationsThatDoNotFitAreRefused(t *testing.T) {
 	}{
 		"newer database": {two, one, "newer than this program"},
 		"changed":        {one, steps("0001_a.sql", "CREATE TABLE other (id BIGINT)"), "changed afterwards"},
-		"two of one number": {one, steps("0001_a.sql", "SELECT 1", "0001_b.sql", "SELECT 1"),
-			"two migrations have the number 1"},
+		"two of one number": {
+			one, steps("0001_a.sql", "SELECT 1", "0001_b.sql", "SELECT 1"),
+			"two migrations have the number 1",
+		},
 		"bad name": {one, steps("1_a.sql", "SELECT 1"), "is not named"},
 		"bad SQL":  {one, steps("0001_a.sql", string(one["0001_a.sql"].Data), "0002_b.sql", "CREATE TABLE c (id BIGINT); NONSENSE"), "0002_b"},
 	} {

@@ -78,12 +78,10 @@ func RetryAfter(err error, d time.Duration) error {
 
 // KindOf returns the class of err, or "" if it has none.
 func KindOf(err error) Kind {
-	var f *Error
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*Error](err); ok {
 		return f.Kind
 	}
-	var k Kind
-	if errors.As(err, &k) {
+	if k, ok := errors.AsType[Kind](err); ok {
 		return k
 	}
 	return ""
@@ -91,8 +89,7 @@ func KindOf(err error) Kind {
 
 // SourcesOf returns the parts of the request that err is about.
 func SourcesOf(err error) []Source {
-	var f *Error
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*Error](err); ok {
 		return f.Sources
 	}
 	return nil
@@ -100,8 +97,7 @@ func SourcesOf(err error) []Source {
 
 // After returns how long to wait before a retry, zero if err does not say.
 func After(err error) time.Duration {
-	var f *Error
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*Error](err); ok {
 		return f.After
 	}
 	return 0

@@ -98,7 +98,8 @@ func TestInventoryIsSavedWhenItIsNews(t *testing.T) {
 	each(t, func(t *testing.T, s *Store) {
 		free := 7
 		told := wire.Inventory{Driver: "fake", Kinds: []string{"instance"}, Console: true, Version: "1.2", Inventory: driver.Inventory{
-			Zones: []string{"a"}, Free: driver.Capacity{VCPU: &free}, Features: []driver.Feature{driver.IPv6}}}
+			Zones: []string{"a"}, Free: driver.Capacity{VCPU: &free}, Features: []driver.Feature{driver.IPv6},
+		}}
 		save := func(s *Store, want bool) {
 			t.Helper()
 			changed, err := s.SaveInventory(t.Context(), "r1", told)

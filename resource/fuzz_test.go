@@ -59,9 +59,15 @@ func FuzzReference(f *testing.F) {
 
 // referred are the places where references stand.
 var referred = []link{
-	{to: "block-storages", in: "seca.storage"}, {to: "images", in: "seca.storage"}, {to: "skus", in: "seca.compute"},
-	{to: "nics", in: "seca.network"}, {to: "subnets", in: "seca.network"}, {to: "route-tables", in: "seca.network"},
-	{to: "security-groups", in: "seca.network"}, {to: "public-ips", in: "seca.network"}, {},
+	{to: "block-storages", in: "seca.storage"},
+	{to: "images", in: "seca.storage"},
+	{to: "skus", in: "seca.compute"},
+	{to: "nics", in: "seca.network"},
+	{to: "subnets", in: "seca.network"},
+	{to: "route-tables", in: "seca.network"},
+	{to: "security-groups", in: "seca.network"},
+	{to: "public-ips", in: "seca.network"},
+	{},
 }
 
 func echo(t *testing.T, ref seca.Reference) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -68,12 +69,7 @@ func (e Env) Has(f driver.Feature) bool {
 	if e.Inventory == nil {
 		return false
 	}
-	for _, have := range e.Inventory.Features {
-		if have == f {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(e.Inventory.Features, f)
 }
 
 // Base is the context in which a reference of a resource at u is read.
@@ -99,10 +95,8 @@ func KindNamed(name string) (*Kind, bool) {
 		if k.Name == name || k.Collection == name {
 			return k, true
 		}
-		for _, s := range k.Short {
-			if s == name {
-				return k, true
-			}
+		if slices.Contains(k.Short, name) {
+			return k, true
 		}
 	}
 	return nil, false
@@ -161,13 +155,14 @@ func decodeJSON(raw []byte, to any) error {
 	var wrong *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &wrong):
-		at := "/spec"
-		for _, name := range strings.Split(wrong.Field, ".") {
+		var at strings.Builder
+		at.WriteString("/spec")
+		for name := range strings.SplitSeq(wrong.Field, ".") {
 			if name != "" && !unicode.IsUpper(rune(name[0])) { // the name of an embedded type
-				at += "/" + name
+				at.WriteString("/" + name)
 			}
 		}
-		return fault.At(fault.Invalid.Errorf("%s must be of type %s, not %s", strings.ReplaceAll(at[1:], "/", "."), wrong.Type, wrong.Value), at)
+		return fault.At(fault.Invalid.Errorf("%s must be of type %s, not %s", strings.ReplaceAll(at.String()[1:], "/", "."), wrong.Type, wrong.Value), at.String())
 	case err != nil && !errors.Is(err, io.EOF):
 		return fault.Malformed.Errorf("read spec: %w", err)
 	}

@@ -42,6 +42,7 @@ func (r *Resource) change(reason string, now time.Time) {
 		r.push(seca.Updating, reason, "", now)
 	case seca.Error:
 		r.push(r.retrying(), reason, "", now)
+	default: // on its way already
 	}
 	if !r.Kind.Kept {
 		r.settle(now)
@@ -57,6 +58,7 @@ func (r *Resource) settle(now time.Time) {
 		r.push(seca.Creating, "Provisioning", "", now)
 	case seca.Error:
 		r.push(r.retrying(), "Retried", "", now)
+	default: // one step from it
 	}
 	reason := "Provisioned"
 	if r.State == seca.Updating {

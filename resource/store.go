@@ -62,8 +62,11 @@ func scan(scan func(...any) error) (*Resource, error) {
 		text sql.NullString
 		to   any
 	}{
-		{labels, &r.Labels}, {annotations, &r.Annotations}, {extensions, &r.Extensions},
-		{sql.NullString{String: conditions, Valid: true}, &r.Conditions}, {sql.NullString{String: observed, Valid: true}, &r.Observed},
+		{labels, &r.Labels},
+		{annotations, &r.Annotations},
+		{extensions, &r.Extensions},
+		{sql.NullString{String: conditions, Valid: true}, &r.Conditions},
+		{sql.NullString{String: observed, Valid: true}, &r.Observed},
 	} {
 		if f.text.Valid {
 			if err := json.Unmarshal([]byte(f.text.String), f.to); err != nil {

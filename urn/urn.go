@@ -3,6 +3,7 @@
 package urn
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/kontor-cloud/kontor/fault"
@@ -61,10 +62,8 @@ func (u URN) IsZero() bool { return u == URN{} }
 func Parse(s string) (URN, error) {
 	var u URN
 	part := strings.Split(s, "/")
-	for _, p := range part {
-		if p == "" {
-			return URN{}, fault.Invalid.Errorf("%q has an empty segment", s)
-		}
+	if slices.Contains(part, "") {
+		return URN{}, fault.Invalid.Errorf("%q has an empty segment", s)
 	}
 	if len(part) > 2 && isVersion(part[1]) && strings.Contains(part[0], ".") {
 		u.Provider = part[0] + "/" + part[1]

@@ -97,7 +97,7 @@ var columnsOf = map[string][]column{
 
 // find walks a decoded document: "spec.cidr.ipv4".
 func find(doc any, path string) any {
-	for _, name := range strings.Split(path, ".") {
+	for name := range strings.SplitSeq(path, ".") {
 		m, _ := doc.(map[string]any)
 		doc = m[name]
 	}

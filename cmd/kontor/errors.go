@@ -70,8 +70,7 @@ func (a *app) complain(text string, at []fault.Source, try string) {
 
 // hint says what to try, by the class of the failure.
 func (a *app) hint(err error) string {
-	var h hinted
-	if errors.As(err, &h) {
+	if h, ok := errors.AsType[hinted](err); ok {
 		return h.try
 	}
 	switch fault.KindOf(err) {
@@ -90,8 +89,9 @@ func (a *app) hint(err error) string {
 		return a.unavailable(err)
 	case fault.Exhausted:
 		return "another region (`kontor get regions`), or less"
+	default: // the text of the error says it all
+		return requestHint(err)
 	}
-	return requestHint(err)
 }
 
 // requestHint gives the operator something to find the cause by.

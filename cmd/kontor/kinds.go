@@ -119,7 +119,7 @@ func (k kind) spellings() []string {
 // kindsNamed reads what get takes: a kind, "skus", "all", or a list with commas.
 func kindsNamed(word string) ([]kind, error) {
 	var found []kind
-	for _, w := range strings.Split(word, ",") {
+	for w := range strings.SplitSeq(word, ",") {
 		several := severalNamed(w)
 		if several == nil {
 			k, err := kindNamed(w)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -59,10 +60,8 @@ func clean(s string) string {
 func (a *app) structured() bool { return a.output == "json" || a.output == "yaml" }
 
 func (a *app) checkOutput() error {
-	for _, f := range append([]string{""}, formats...) {
-		if a.output == f {
-			return nil
-		}
+	if slices.Contains(append([]string{""}, formats...), a.output) {
+		return nil
 	}
 	return usagef("unknown output %q: choose %s", a.output, strings.Join(formats, ", "))
 }

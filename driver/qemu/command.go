@@ -105,7 +105,7 @@ func (c card) device() object {
 func parseOption(option string) object {
 	kind, rest, _ := strings.Cut(option, ",")
 	o := object{"type": kind}
-	for _, pair := range strings.Split(rest, ",") {
+	for pair := range strings.SplitSeq(rest, ",") {
 		key, value, _ := strings.Cut(pair, "=")
 		in := o
 		for outer, inner, nested := strings.Cut(key, "."); nested; outer, inner, nested = strings.Cut(key, ".") {

@@ -37,17 +37,17 @@ func makeAndDelete(dir string) error {
 		v, p, m, i := crashThings(n)
 		for range 5 {
 			c.PublicIPs.Ensure(ctx, p) //nolint:errcheck // see above
-			c.Volumes.Ensure(ctx, v)   //nolint:errcheck
-			c.Images.Ensure(ctx, m)    //nolint:errcheck
-			c.Instances.Ensure(ctx, i) //nolint:errcheck
+			c.Volumes.Ensure(ctx, v)   //nolint:errcheck // see above
+			c.Images.Ensure(ctx, m)    //nolint:errcheck // see above
+			c.Instances.Ensure(ctx, i) //nolint:errcheck // see above
 			v.SizeGB++
 			i.Restarts++
 		}
 		if rand.IntN(2) == 0 {
-			c.Instances.Delete(ctx, i.ID) //nolint:errcheck
-			c.Images.Delete(ctx, m.ID)    //nolint:errcheck
-			c.Volumes.Delete(ctx, v.ID)   //nolint:errcheck
-			c.PublicIPs.Delete(ctx, p.ID) //nolint:errcheck
+			c.Instances.Delete(ctx, i.ID) //nolint:errcheck // see above
+			c.Images.Delete(ctx, m.ID)    //nolint:errcheck // see above
+			c.Volumes.Delete(ctx, v.ID)   //nolint:errcheck // see above
+			c.PublicIPs.Delete(ctx, p.ID) //nolint:errcheck // see above
 		}
 	}
 }

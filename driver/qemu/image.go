@@ -21,6 +21,7 @@ import (
 // its own beside its record, and is never written again.
 type images struct{ host *host }
 
+// List yields the images of this owner.
 func (k images) List(ctx context.Context) iter.Seq2[driver.Image, error] {
 	return func(yield func(driver.Image, error) bool) {
 		all, err := k.host.images.all()

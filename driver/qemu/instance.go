@@ -42,6 +42,7 @@ func (i instance) hostname() string {
 // An instances keeper looks after machines.
 type instances struct{ host *host }
 
+// List yields the machines of this owner, with what their processes say.
 func (k instances) List(ctx context.Context) iter.Seq2[driver.Instance, error] {
 	return func(yield func(driver.Instance, error) bool) {
 		all, err := k.host.instances.all()

@@ -31,6 +31,7 @@ type volume struct {
 // A volumes keeper looks after volumes. SizeGB is in GiB.
 type volumes struct{ host *host }
 
+// List yields the volumes of this owner.
 func (k volumes) List(ctx context.Context) iter.Seq2[driver.Volume, error] {
 	return func(yield func(driver.Volume, error) bool) {
 		all, err := k.host.volumes.all()
@@ -64,6 +65,7 @@ func (h *host) disk(volume string) string {
 	return filepath.Join(h.volumes.dir(volume), "disk.qcow2")
 }
 
+// Ensure makes or grows a volume.
 func (k volumes) Ensure(ctx context.Context, want driver.Volume) (driver.Volume, error) {
 	unlock, err := k.host.lock(ctx)
 	if err != nil {
@@ -175,6 +177,7 @@ func (k volumes) grow(ctx context.Context, have volume, size int, machines []ins
 	return kindOf(k.host.img(ctx, "resize", "-q", "-f", "qcow2", k.host.disk(have.ID), strconv.FormatInt(bytes, 10)), "grow volume "+have.ID)
 }
 
+// Delete removes a volume that no machine has.
 func (k volumes) Delete(ctx context.Context, id string) error {
 	unlock, err := k.host.lock(ctx)
 	if err != nil {

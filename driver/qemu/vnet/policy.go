@@ -69,8 +69,9 @@ func protoNumber(p driver.Protocol) uint8 {
 		return protoUDP
 	case driver.ICMPAny:
 		return protoICMP
+	default:
+		return 0
 	}
-	return 0
 }
 
 // An attempt is the beginning of a flow, as rules see it.

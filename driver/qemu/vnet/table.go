@@ -142,7 +142,7 @@ func (s *subnet) route(dst netip.Addr) (Route, bool) {
 // hasInternet reports whether a route leads out; both asks for one that lets
 // public addresses in as well.
 func (s *subnet) hasInternet(both bool) bool {
-	return slices.ContainsFunc(s.routes, func(r Route) bool { return r.Internet && !(both && r.EgressOnly) })
+	return slices.ContainsFunc(s.routes, func(r Route) bool { return r.Internet && (!both || !r.EgressOnly) })
 }
 
 func (s *subnet) isGateway(a netip.Addr) bool {
