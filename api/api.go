@@ -8,6 +8,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -118,7 +119,11 @@ func soundID(id string) bool {
 func (s *server) survive(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
-			if p := recover(); p != nil && !errors.Is(http.ErrAbortHandler, p) {
+			p := recover()
+			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+				panic(p) // net/http's own way to drop a connection
+			}
+			if p != nil {
 				s.log.ErrorContext(r.Context(), "request panicked", "path", r.URL.Path, "panic", p, "stack", stack())
 				s.writeProblem(w, r, errPanic)
 			}
