@@ -198,9 +198,10 @@ func (c *customer) gone(ctx context.Context, i item) error {
 // and over, each after those that it needs.
 type slot struct {
 	*customer
-	items []item
-	rng   *rand.Rand
-	round int
+	items  []item
+	rng    *rand.Rand
+	linger time.Duration // with machines on, at most
+	round  int
 }
 
 func (s *slot) chance(percent int) bool { return s.rng.IntN(100) < percent }
@@ -216,6 +217,7 @@ func (s *slot) live(ctx context.Context, stop <-chan struct{}) error {
 			if err := s.change(ctx); err != nil {
 				return err
 			}
+			pause(ctx, time.Duration(s.rng.Float64()*float64(s.linger)))
 		}
 		ended := isClosed(stop)
 		if ended && s.chance(60) {

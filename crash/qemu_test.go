@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/kontor-cloud/kontor/client"
 	"github.com/kontor-cloud/kontor/driver"
 	"github.com/kontor-cloud/kontor/driver/qemu"
 	"github.com/kontor-cloud/kontor/seca"
@@ -36,7 +37,7 @@ func TestLabKillsAtRandomMomentsOnQEMU(t *testing.T) {
 	c := &customer{client: w.client, patient: 2 * time.Minute, promise: map[string]*fact{}}
 	var all []*slot
 	for n := range 3 {
-		all = append(all, &slot{customer: c, items: qemuItems(w, n), rng: rand.New(rand.NewPCG(rng.Uint64(), 0))})
+		all = append(all, &slot{customer: c, items: qemuItems(w, n), rng: rand.New(rand.NewPCG(rng.Uint64(), 0)), linger: 10 * time.Second})
 	}
 	guest := victim{"guest", func() (bool, error) { return w.killGuest(rng) }}
 	k := &killer{rng: rng, longest: 6 * time.Second, log: t.Logf, victims: []victim{again(w.agent), guest, again(w.exchange), guest, both(w.exchange, w.agent)}}
@@ -135,8 +136,9 @@ func (w *world) switchOn(all []*slot) {
 	}
 }
 
-// A sight is what a guest says of itself.
+// A sight is what a guest says of itself, and since when the exchange has it on.
 type sight struct {
+	Since  time.Time `json:"-"`
 	BootID string
 	Disks  []struct {
 		Name   string
@@ -173,6 +175,8 @@ func (w *world) visit(all []*slot, before []sight) []sight {
 					return fmt.Errorf("guest %d has not mounted its data volume: %+v", n, now)
 				case before != nil && now.BootID == before[n].BootID:
 					return fmt.Errorf("guest %d has not booted again", n)
+				case before != nil && !now.Since.After(before[n].Since):
+					return fmt.Errorf("guest %d is listed as on since %s, before it was killed", n, now.Since)
 				case before != nil && now.data() <= before[n].data():
 					return broken("the data volume of guest %d was mounted %d times before, %d now", n, before[n].data(), now.data())
 				}
@@ -188,24 +192,21 @@ func (w *world) visit(all []*slot, before []sight) []sight {
 	return sights
 }
 
-// see reads what the guest at a slot's public address says.
+// see reads what the guest at a slot's public address says, and what the
+// exchange says of the guest.
 func (s *slot) see(ctx context.Context) (seen sight, err error) {
 	at := ""
 	for _, i := range s.items {
-		if i.kind.Name != "public-ip" {
-			continue
-		}
 		have, err := s.get(ctx, i)
 		if err != nil {
 			return seen, err
 		}
-		var k struct{ Forwards []driver.Forward }
-		if err := json.Unmarshal(have.Kontor, &k); err != nil {
-			return seen, err
-		}
-		for _, f := range k.Forwards {
-			if f.Port == 80 && f.Protocol == driver.TCP {
-				at = f.Outside.String()
+		switch i.kind.Name {
+		case "public-ip":
+			at = web(have)
+		case "instance":
+			if seen.Since, err = onSince(have); err != nil {
+				return seen, err
 			}
 		}
 	}
@@ -228,6 +229,29 @@ func (s *slot) see(ctx context.Context) (seen sight, err error) {
 		return seen, err
 	}
 	return seen, json.Unmarshal(b, &seen)
+}
+
+// web is where the outside finds port 80 behind a public address.
+func web(address client.Item) string {
+	var k struct{ Forwards []driver.Forward }
+	json.Unmarshal(address.Kontor, &k) //nolint:errcheck // then there is none
+	for _, f := range k.Forwards {
+		if f.Port == 80 && f.Protocol == driver.TCP {
+			return f.Outside.String()
+		}
+	}
+	return ""
+}
+
+func onSince(instance client.Item) (time.Time, error) {
+	var s seca.InstanceStatus
+	if err := json.Unmarshal(instance.Status, &s); err != nil {
+		return time.Time{}, err
+	}
+	if s.PowerState != seca.On || s.PowerStateSince == nil {
+		return time.Time{}, errors.New("it is not on")
+	}
+	return *s.PowerStateSince, nil
 }
 
 // below lists the processes that work in the agent's directory.
