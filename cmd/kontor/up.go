@@ -80,13 +80,18 @@ func (a *app) up(ctx context.Context, c exchangeConfig, fakes int, ready func(*e
 	if err := x.makeDemo(ctx); err != nil {
 		return fmt.Errorf("make tenant %s: %w", demoTenant, err)
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- x.run(serving) }()
 	regions := physical
 	if fakes > 0 {
 		regions = fakeRegions(fakes)
 	}
+	for _, r := range regions { // they are listed in this order
+		if err := x.Providers.CreateRegion(ctx, r); err != nil && fault.KindOf(err) != fault.Conflict {
+			return fmt.Errorf("make region %s: %w", r.Name, err)
+		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- x.run(serving) }()
 	for i, r := range regions {
 		g.Go(func() error { return a.runRegion(ctx, x, r, i) })
 	}
@@ -138,12 +143,9 @@ func (x *exchange) makeDemo(ctx context.Context) error {
 	return nil
 }
 
-// runRegion registers a region and runs its agent: a fake one inside this
+// runRegion runs the agent of a region: a fake one inside this
 // process, a real one as a process of its own, so that either may die alone.
 func (a *app) runRegion(ctx context.Context, x *exchange, r provider.Region, i int) error {
-	if err := x.Providers.CreateRegion(ctx, r); err != nil && fault.KindOf(err) != fault.Conflict {
-		return err
-	}
 	dir := filepath.Join(x.config.Data, "agents", r.Name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
