@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -283,8 +284,8 @@ func (c *customer) promiseOf(i item) fact {
 }
 
 func (s *slot) unmake(ctx context.Context) error {
-	for n := len(s.items) - 1; n >= 0; n-- {
-		if err := s.remove(ctx, s.items[n]); err != nil {
+	for _, i := range slices.Backward(s.items) {
+		if err := s.remove(ctx, i); err != nil {
 			return err
 		}
 	}

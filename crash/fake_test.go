@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -164,11 +165,11 @@ func (w *world) clear(c *customer, all []*slot) {
 	var work errgroup.Group
 	for _, s := range all {
 		work.Go(func() error {
-			for n := len(s.items) - 1; n >= 0; n-- {
-				if c.promiseOf(s.items[n]).item.kind == nil {
+			for _, i := range slices.Backward(s.items) {
+				if c.promiseOf(i).round == 0 {
 					continue
 				}
-				if err := s.remove(w.t.Context(), s.items[n]); err != nil {
+				if err := s.remove(w.t.Context(), i); err != nil {
 					return err
 				}
 			}

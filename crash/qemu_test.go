@@ -332,7 +332,7 @@ func (w *world) nothingLeft() {
 		}
 		roots, err := filepath.Glob(filepath.Join(w.agentDir, "*@*"))
 		if err != nil || len(roots) != 1 {
-			return fmt.Errorf("roots %v, %v", roots, err)
+			return errors.Join(err, fmt.Errorf("%d directories of regions, want one", len(roots)))
 		}
 		err = filepath.WalkDir(roots[0], func(path string, d fs.DirEntry, err error) error {
 			if in, _ := filepath.Rel(roots[0], path); strings.Contains(in, "/") {
