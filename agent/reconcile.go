@@ -113,6 +113,8 @@ func (a *agent) doing(e *entry) seca.State {
 	switch {
 	case e.done == e.want.Generation && e.ready && !a.drifted(e):
 		return seca.Active
+	case e.done == 0 && e.said.State == seca.Creating: // a list may show it usable before its maker knows
+		return seca.Creating
 	case e.lived || e.want.Lived:
 		return seca.Updating
 	}
