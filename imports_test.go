@@ -25,6 +25,7 @@ var may = map[string]string{
 	"api":    "db driver fault seca urn wire tenant provider resource",
 	"agent":  "driver fault seca urn wire",
 	"client": "fault seca urn resource",
+	"doctor": "driver fault",
 	// trials against programs of others
 	"lab": "client fault resource seca",
 	// tests of whole processes
