@@ -13,7 +13,7 @@ const module = "github.com/kontor-cloud/kontor/"
 // from commands over edges and nouns to the base, never back or sideways.
 var may = map[string]string{
 	// base
-	"fault": "", "urn": "fault", "seca": "", "driver": "fault", "wire": "driver fault seca", "db": "fault", "db/dbtest": "db",
+	"fault": "", "failpoint": "", "urn": "fault", "seca": "", "driver": "fault", "wire": "driver fault seca", "db": "fault", "db/dbtest": "db",
 	// drivers know nothing of the exchange
 	"driver/drivertest": "driver fault", "driver/fake": "driver fault",
 	"driver/qemu": "driver fault driver/qemu/vnet", "driver/qemu/vnet": "driver fault",
