@@ -122,7 +122,7 @@ func (c *call) join() (reply, error) {
 	}
 	return ok(map[string]any{
 		"token": token, "expiresAt": time.Now().Add(ttl).UTC(),
-		"command": "kontor agent --driver " + r.Driver + " --data DIR --join-file FILE",
+		"command": "kontor agent --driver " + r.Driver + " --dir DIR --join-file FILE",
 	}, nil)
 }
 
