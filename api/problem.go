@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -70,6 +71,10 @@ func (s *server) writeProblem(w http.ResponseWriter, r *http.Request, err error)
 		s.log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "request", id, "error", err)
 		row.status, row.name = http.StatusInternalServerError, "internal-server-error"
 		p.Detail = "something is broken here; the operator finds the cause under the request id"
+	}
+	var cause slog.LogValuer
+	if errors.As(err, &cause) { // what the client is not told
+		s.log.WarnContext(r.Context(), "request not served", "path", r.URL.Path, "request", id, "error", cause)
 	}
 	if s.profile == Suite && suiteRejects(r.Method, row.status) {
 		row.status, row.name = http.StatusPreconditionFailed, "precondition-failed"

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"log/slog"
 	"net"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -27,10 +28,27 @@ func Fault(err error) error {
 		return err
 	case fault.Invalid: // the author reads this; he knows nothing of SQL
 		return kind.Errorf("text with a zero byte, or that is not UTF-8, cannot be kept")
+	case fault.Conflict:
+		return kind.Errorf("%w", &veiled{"it clashes with something that is there", err})
+	case fault.Missing:
+		return kind.Errorf("%w", &veiled{"there is no such thing", err})
 	default:
-		return kind.Errorf("%w", err)
+		return kind.Errorf("%w", &veiled{"the database is busy or away", err})
 	}
 }
+
+// A veiled error does not tell strangers what the database says. Logs do.
+type veiled struct {
+	says  string
+	cause error
+}
+
+func (v *veiled) Error() string { return v.says }
+
+func (v *veiled) Unwrap() error { return v.cause }
+
+// LogValue is the whole text, for the operator.
+func (v *veiled) LogValue() slog.Value { return slog.StringValue(v.says + ": " + v.cause.Error()) }
 
 func kindOf(err error) fault.Kind {
 	var lite *sqlite.Error
