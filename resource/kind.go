@@ -90,26 +90,23 @@ func Kinds() []*Kind { return kinds }
 
 // KindNamed finds a kind by its name, its collection or a short form.
 func KindNamed(name string) (*Kind, bool) {
-	name = strings.ToLower(name)
-	for _, k := range kinds {
-		if k.Name == name || k.Collection == name {
-			return k, true
-		}
-		if slices.Contains(k.Short, name) {
-			return k, true
-		}
+	k, ok := kindNames[name]
+	if !ok {
+		k, ok = kindNames[strings.ToLower(name)]
 	}
-	return nil, false
+	return k, ok
 }
 
-// collectionNamed finds the kind of which a collection is, as references spell it.
-func collectionNamed(name string) (*Kind, bool) {
+var kindNames = byName(kinds)
+
+func byName(kinds []*Kind) map[string]*Kind {
+	names := map[string]*Kind{}
 	for _, k := range kinds {
-		if k.Collection == name {
-			return k, true
+		for _, n := range append([]string{k.Name, k.Collection}, k.Short...) {
+			names[n] = k
 		}
 	}
-	return nil, false
+	return names
 }
 
 var kinds = []*Kind{
