@@ -109,6 +109,16 @@ func byName(kinds []*Kind) map[string]*Kind {
 	return names
 }
 
+// collectionNamed finds the kind of which a collection is, as references spell it.
+func collectionNamed(name string) (*Kind, bool) {
+	for _, k := range kinds {
+		if k.Collection == name {
+			return k, true
+		}
+	}
+	return nil, false
+}
+
 var kinds = []*Kind{
 	define[role](Kind{Name: "role", Provider: "seca.authorization", Collection: "roles", Global: true}),
 	define[assignment](Kind{Name: "role-assignment", Provider: "seca.authorization", Collection: "role-assignments", Short: []string{"ra"}, Global: true}),
