@@ -111,12 +111,8 @@ func byName(kinds []*Kind) map[string]*Kind {
 
 // collectionNamed finds the kind of which a collection is, as references spell it.
 func collectionNamed(name string) (*Kind, bool) {
-	for _, k := range kinds {
-		if k.Collection == name {
-			return k, true
-		}
-	}
-	return nil, false
+	k, ok := kindNames[name]
+	return k, ok && k.Collection == name
 }
 
 var kinds = []*Kind{
