@@ -13,23 +13,24 @@ const module = "github.com/kontor-cloud/kontor/"
 // from commands over edges and nouns to the base, never back or sideways.
 var may = map[string]string{
 	// base
-	"fault": "", "failpoint": "", "urn": "fault", "seca": "", "driver": "fault", "wire": "driver fault seca", "db": "fault", "db/dbtest": "db",
+	"fault": "", "failpoint": "", "urn": "fault", "seca": "", "driver": "fault", "wire": "driver fault seca", "db": "failpoint fault", "db/dbtest": "db",
 	// drivers know nothing of the exchange
 	"driver/drivertest": "driver fault", "driver/fake": "driver fault",
+	"driver/openstack": "driver fault",
 	"driver/qemu": "driver fault driver/qemu/vnet", "driver/qemu/vnet": "driver fault",
 	// nouns, each importing only what stands before it
 	"tenant":   "db fault seca urn",
-	"provider": "db driver fault seca urn wire tenant",
-	"resource": "db driver fault seca urn wire tenant provider",
+	"provider": "db driver failpoint fault seca urn wire tenant",
+	"resource": "db driver failpoint fault seca urn wire tenant provider",
 	// edges
-	"api":    "db driver fault seca urn wire tenant provider resource",
-	"agent":  "driver fault seca urn wire",
+	"api":    "db driver failpoint fault seca urn wire tenant provider resource",
+	"agent":  "driver failpoint fault seca urn wire",
 	"client": "fault seca urn resource",
 	"doctor": "driver fault",
 	// trials against programs of others
 	"lab": "client fault resource seca",
 	// tests of whole processes
-	"crash": "client driver driver/fake driver/qemu fault resource seca wire",
+	"crash": "client db/dbtest driver driver/fake driver/qemu failpoint fault resource seca wire",
 	// the binary wires everything
 	"cmd/kontor": "*",
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/seca"
 	"github.com/kontor-cloud/kontor/wire"
@@ -34,7 +35,11 @@ func (a *agent) follow(ctx context.Context) error {
 		if c.Exchange != "" && c.Exchange != a.link.name() {
 			return fault.Denied.Errorf("the exchange says that it is %s; this agent belongs to %s", c.Exchange, a.link.name())
 		}
+		if len(c.Resources) > 0 {
+			failpoint.Here(failpoint.ChangesCome)
+		}
 		a.take(c)
+		failpoint.Here(failpoint.ChangesTaken)
 		a.askedFor(ctx, c.Requests)
 		since = c.Revision
 	}

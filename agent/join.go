@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/wire"
 )
@@ -120,7 +121,9 @@ func makeKey(path string) ([]byte, error) {
 		return nil, err
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-	return text, writeFile(path, text)
+	err = writeFile(path, text)
+	failpoint.Here(failpoint.KeyMade)
+	return text, err
 }
 
 // writeFile puts a file in place whole, or not at all.
@@ -199,6 +202,7 @@ func enrol(ctx context.Context, c Config, key crypto.Signer, log *slog.Logger) (
 		var e wire.Enrolled
 		err := l.send(ctx, token.URL+wire.PathEnrol, wire.Enrol{Token: token.Token, CSR: request}, &e)
 		if err == nil {
+			failpoint.Here(failpoint.EnrolledUnkept)
 			return (&identity{URL: token.URL, key: key}).take(c.Dir, e)
 		}
 		if fault.KindOf(err) != fault.Unavailable || errors.Is(err, errPin) {
@@ -274,6 +278,9 @@ func (l *link) renewal(ctx context.Context) error {
 	for tries := 0; ; {
 		leaf := l.identity().leaf
 		due := time.Until(leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore) * 2 / 3))
+		if failpoint.On(failpoint.Hurry) {
+			due = time.Second
+		}
 		if !sleep(ctx, max(due, backoff(tries, time.Second, time.Minute))) {
 			return nil
 		}
@@ -296,6 +303,7 @@ func (l *link) renew(ctx context.Context) error {
 	if err := l.post(ctx, wire.PathRenew, wire.Renew{CSR: request}, &e); err != nil {
 		return err
 	}
+	failpoint.Here(failpoint.RenewedUnkept)
 	fresh, err := who.take(l.dir, e)
 	if err != nil {
 		return err

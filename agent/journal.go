@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/kontor-cloud/kontor/failpoint"
 )
 
 // A journal holds what must outlive the agent: which calls to the platform are
@@ -93,6 +95,7 @@ func (j *journal) compact() error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
+	failpoint.Here(failpoint.JournalCompacted)
 	if err := os.Rename(j.path+".new", j.path); err != nil {
 		return err
 	}
@@ -124,6 +127,10 @@ func (j *journal) prune(known func(id string) bool) {
 // announce notes a call that is about to be made, and returns when the note is
 // on the disk.
 func (j *journal) announce(ctx context.Context, i intent) error {
+	if failpoint.Off(failpoint.Intent) {
+		return nil
+	}
+	failpoint.Here(failpoint.CallIntended)
 	written := make(chan error, 1)
 	j.mu.Lock()
 	j.append(i)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kontor-cloud/kontor/driver"
+	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/seca"
 )
@@ -45,6 +46,10 @@ func (a *agent) watch(ctx context.Context, k *kind) error {
 		}
 		if err == nil {
 			k.took = time.Since(began)
+		}
+		failpoint.Here(failpoint.Listed)
+		if failpoint.Off(failpoint.Unknown) && err != nil {
+			all, err = nil, nil // the mistake: nothing seen is nothing there
 		}
 		next := jitter(max(a.config.Relist, 20*k.took))
 		a.mu.Lock()
@@ -197,7 +202,7 @@ func (a *agent) missed(e *entry, began time.Time) (again bool) {
 	if !e.expected() || e.lost || e.have != nil && !e.seen && time.Since(e.touched) < lateFor {
 		return false
 	}
-	if e.misses++; e.misses < 2 {
+	if e.misses++; e.misses < 2 && !failpoint.Off(failpoint.Doubt) {
 		return true
 	}
 	a.vanished(e)

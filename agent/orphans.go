@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/wire"
 )
 
@@ -70,6 +71,7 @@ func (a *agent) evict(ctx context.Context, id string) {
 	if k == nil || a.throttle.destroy.Wait(ctx) != nil {
 		return
 	}
+	failpoint.Here(failpoint.OrphanCondemned)
 	err := a.journal.announce(ctx, intent{ID: id, Call: "delete"})
 	if err == nil {
 		err = a.callRemove(ctx, k, id)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kontor-cloud/kontor/driver"
+	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/seca"
 	"github.com/kontor-cloud/kontor/wire"
@@ -49,7 +50,7 @@ func (a *agent) ensure(ctx context.Context, e *entry) {
 		err = a.journal.announce(ctx, i)
 	}
 	if err == nil {
-		have, err = a.throttle.act(ctx, func(ctx context.Context) (any, error) { return e.kind.ensure(ctx, want) })
+		have, err = a.callEnsure(ctx, e.kind, want, i)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -61,6 +62,19 @@ func (a *agent) ensure(ctx context.Context, e *entry) {
 	default:
 		a.ensured(e, generation, want, have)
 	}
+}
+
+func (a *agent) callEnsure(ctx context.Context, k *kind, want any, i intent) (any, error) {
+	if i.Call != "" {
+		failpoint.Here(failpoint.CreateWritten)
+	}
+	have, err := a.throttle.act(ctx, func(ctx context.Context) (any, error) { return k.ensure(ctx, want) })
+	if i.Call != "" {
+		failpoint.Here(failpoint.CreateCalled)
+	} else {
+		failpoint.Here(failpoint.UpdateCalled)
+	}
+	return have, err
 }
 
 // prepare decides whether the platform has to be called, and with what.
@@ -229,6 +243,7 @@ func (a *agent) finish(e *entry, generation int64) {
 	again := e.done != generation
 	e.ready, e.lived, e.done = true, true, generation
 	a.journal.note(intent{ID: e.id(), Attempt: e.attempt, Lived: true})
+	failpoint.Here(failpoint.EnsuredUnsaid)
 	if generation == e.want.Generation {
 		a.say(e, seca.Active, "", "")
 	}

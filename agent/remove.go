@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/seca"
 )
@@ -46,7 +47,9 @@ func (a *agent) remove(ctx context.Context, e *entry) {
 }
 
 func (a *agent) callRemove(ctx context.Context, k *kind, id string) error {
+	failpoint.Here(failpoint.DeleteWrittenOut)
 	_, err := a.throttle.act(ctx, func(ctx context.Context) (any, error) { return nil, k.remove(ctx, id) })
+	failpoint.Here(failpoint.DeleteCalled)
 	return err
 }
 
@@ -120,6 +123,7 @@ func (a *agent) notRemoved(ctx context.Context, e *entry, err error) {
 // waited for it.
 func (a *agent) gone(e *entry) {
 	e.have, e.maybe, e.ready, e.lived, e.want.Lived = nil, false, false, false, false
+	failpoint.Here(failpoint.GoneUnsaid)
 	a.journal.note(intent{ID: e.id(), Gone: true})
 	a.hold(e, nil)
 	a.say(e, seca.Deleting, "", "")

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/wire"
 )
@@ -53,8 +54,10 @@ func (r *reporter) run(ctx context.Context) error {
 				return nil
 			}
 		}
+		failpoint.Here(failpoint.ReportBatched)
 		var a wire.Accepted
 		err := r.link.post(ctx, wire.PathObservations, batch, &a)
+		failpoint.Here(failpoint.ReportSent)
 		if err == nil {
 			tries = 0
 			if len(a.Strangers) > 0 {
@@ -62,7 +65,9 @@ func (r *reporter) run(ctx context.Context) error {
 			}
 			continue
 		}
-		r.back(batch)
+		if !failpoint.Off(failpoint.Resend) {
+			r.back(batch)
+		}
 		if !sleep(ctx, max(fault.After(err), backoff(tries, 100*time.Millisecond, 10*time.Second))) {
 			return nil
 		}

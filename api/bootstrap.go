@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/seca"
@@ -25,6 +26,7 @@ func (x *Exchange) Bootstrap(ctx context.Context, t tenant.Tenant, admins []stri
 	if err != nil && fault.KindOf(err) != fault.Conflict {
 		return false, err
 	}
+	failpoint.Here(failpoint.TenantMade)
 	for _, a := range admins {
 		if err := x.Tenants.AddMember(ctx, t.Name, a); err != nil {
 			return created, fault.At(err, "/spec/admins")
@@ -33,6 +35,7 @@ func (x *Exchange) Bootstrap(ctx context.Context, t tenant.Tenant, admins []stri
 	if len(admins) == 0 {
 		return created, nil
 	}
+	failpoint.Here(failpoint.TenantJoined)
 	k, at := adminsOf(t.Name)
 	spec, err := json.Marshal(seca.RoleAssignmentSpec{Subs: admins, Roles: []string{"seca.admin"}, Scopes: []seca.Scope{{}}})
 	if err != nil {

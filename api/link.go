@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/wire"
 )
@@ -165,6 +166,7 @@ func (s *server) inventory(r *http.Request, region string) (any, error) {
 		return nil, err
 	}
 	_, err = s.Providers.SaveInventory(r.Context(), region, m)
+	failpoint.Here(failpoint.InventorySaved)
 	return empty{}, err
 }
 
@@ -184,6 +186,7 @@ func (s *server) orphans(r *http.Request, region string) (any, error) {
 		return nil, err
 	}
 	approved, err := s.Providers.ReportOrphans(r.Context(), region, found)
+	failpoint.Here(failpoint.OrphansSaved)
 	return wire.Verdicts{Remove: append(gone, approved...)}, err
 }
 

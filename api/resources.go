@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/seca"
@@ -101,6 +102,7 @@ func act(action string) func(*call) (reply, error) {
 		ifVersion, err := c.ifVersion()
 		if err == nil {
 			err = c.server.Resources.Act(c.ctx, c.kind, c.region.Name, c.at, action, ifVersion)
+			failpoint.Here(failpoint.ActCommitted)
 		}
 		return reply{status: http.StatusAccepted}, err
 	}

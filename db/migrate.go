@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/kontor-cloud/kontor/failpoint"
 )
 
 //go:embed migrations/*.sql
@@ -85,11 +87,14 @@ func applied(ctx context.Context, tx *Tx) ([]migration, error) {
 
 func (m migration) apply(ctx context.Context, tx *Tx) error {
 	// Not through the prepared statements: a file has many.
+	failpoint.Here(failpoint.MigrationBegun)
 	if err := tx.script(ctx, m.text); err != nil {
 		return err
 	}
+	failpoint.Here(failpoint.MigrationRun)
 	_, err := Exec(ctx, tx, `INSERT INTO migration (number, name, applied_at, digest) VALUES ($1, $2, $3, $4)`,
 		m.number, m.name, Micros(time.Now()), m.digest)
+	failpoint.Here(failpoint.MigrationDone)
 	return err
 }
 

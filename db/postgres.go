@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/kontor-cloud/kontor/failpoint"
 )
 
 // The connections of one process to PostgreSQL.
@@ -49,10 +51,14 @@ func (d *DB) once(ctx context.Context, fn func(ctx context.Context, tx *Tx) erro
 		return err
 	}
 	defer t.Rollback() // does nothing after Commit
+	failpoint.Here(failpoint.GroupBegun)
 	tx := &Tx{db: d, query: t.QueryContext, exec: t.ExecContext, many: t.ExecContext}
 	defer func() { tx.ended = true }()
 	if err := fn(ctx, tx); err != nil {
 		return err
 	}
-	return t.Commit()
+	failpoint.Here(failpoint.GroupRun)
+	err = t.Commit()
+	failpoint.Here(failpoint.GroupCommitted)
+	return err
 }

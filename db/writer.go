@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/fault"
 )
 
@@ -93,7 +94,7 @@ func (w *writer) do(ctx context.Context, fn func(ctx context.Context, tx *Tx) er
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	p := &part{turn: make(chan error, 1), ran: make(chan error, 1), done: make(chan error, 1)}
+	p := &part{turn: make(chan error, 1), ran: make(chan error, 1), done: make(chan error, 2)}
 	select {
 	case w.queue <- p:
 	case <-ctx.Done():
@@ -184,6 +185,7 @@ func (w *writer) group(first *part) {
 		first.turn <- err
 		return
 	}
+	failpoint.Here(failpoint.GroupBegun)
 	var parts []*part
 	start := time.Now()
 	for p := first; p != nil; p = w.next(len(parts), start) {
@@ -195,7 +197,10 @@ func (w *writer) group(first *part) {
 			return
 		}
 	}
+	early(parts)
+	failpoint.Here(failpoint.GroupRun)
 	err := w.control("COMMIT")
+	failpoint.Here(failpoint.GroupCommitted)
 	if err != nil {
 		w.disconnect()
 	}
@@ -226,6 +231,14 @@ func (w *writer) next(n int, start time.Time) *part {
 func answer(parts []*part, err error) {
 	for _, p := range parts {
 		p.done <- err
+	}
+}
+
+// early answers before anything is durable, which tests must notice.
+func early(parts []*part) {
+	if failpoint.Off(failpoint.Durable) {
+		answer(parts, nil)
+		time.Sleep(100 * time.Millisecond)
 	}
 }
 

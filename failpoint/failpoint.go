@@ -6,18 +6,17 @@
 // tag crucible listens to Arm; see package crash.
 package failpoint
 
-import "slices"
-
 // A Point is a moment in the life of a process, named "part: what has just
 // been done".
 type Point string
 
 // The points of the exchange.
 const (
-	PutRevision    Point = "exchange: put has its revision"
+	PutRead        Point = "exchange: put has read what is there"
 	PutWritten     Point = "exchange: put is written, not committed"
-	PutCommitted   Point = "exchange: put is committed, not announced"
+	PutCommitted   Point = "exchange: write is committed, not announced"
 	PutAnnounced   Point = "exchange: put is announced, not answered"
+	ActRead        Point = "exchange: action has read what is there"
 	ActCommitted   Point = "exchange: action is committed, not answered"
 	DeleteBlocked  Point = "exchange: delete has looked for what is in its way"
 	DeleteWritten  Point = "exchange: delete is written, not committed"
@@ -47,15 +46,15 @@ const (
 	KeyMade          Point = "agent: key is made, not used"
 	EnrolledUnkept   Point = "agent: certificate has come, is not kept"
 	RenewedUnkept    Point = "agent: certificate is renewed, is not kept"
+	ChangesCome      Point = "agent: changes have come, are not taken in"
 	ChangesTaken     Point = "agent: changes are in the mirror"
 	Listed           Point = "agent: platform is listed, not compared"
-	CreateIntended   Point = "agent: creation is announced, not written"
+	CallIntended     Point = "agent: call is announced, not written"
 	CreateWritten    Point = "agent: creation is written, platform not called"
 	CreateCalled     Point = "agent: platform has created, nothing is recorded"
 	UpdateCalled     Point = "agent: platform has changed, nothing is recorded"
 	EnsuredUnsaid    Point = "agent: thing is ready, not reported"
-	DeleteIntended   Point = "agent: deletion is announced, not written"
-	DeleteWrittenAt  Point = "agent: deletion is written, platform not called"
+	DeleteWrittenOut Point = "agent: deletion is written, platform not called"
 	DeleteCalled     Point = "agent: platform has deleted, nothing is recorded"
 	GoneUnsaid       Point = "agent: absence is seen, not reported"
 	ReportBatched    Point = "agent: observations are batched, not sent"
@@ -66,19 +65,19 @@ const (
 
 // Exchange lists the points of the exchange.
 func Exchange() []Point {
-	return slices.Clone([]Point{
-		PutRevision, PutWritten, PutCommitted, PutAnnounced, ActCommitted, DeleteBlocked, DeleteWritten, DeleteDone,
+	return []Point{
+		PutRead, PutWritten, PutCommitted, PutAnnounced, ActRead, ActCommitted, DeleteBlocked, DeleteWritten, DeleteDone,
 		ObserveRead, ObserveWritten, ObserveDone, FollowRead, GroupBegun, GroupRun, GroupCommitted,
 		MigrationBegun, MigrationRun, MigrationDone, TenantMade, TenantJoined, TokenMade,
 		EnrolUsed, EnrolDone, RenewDone, InventorySaved, OrphansSaved,
-	})
+	}
 }
 
 // Agent lists the points of the agent.
 func Agent() []Point {
-	return slices.Clone([]Point{
-		KeyMade, EnrolledUnkept, RenewedUnkept, ChangesTaken, Listed, CreateIntended, CreateWritten, CreateCalled, UpdateCalled,
-		EnsuredUnsaid, DeleteIntended, DeleteWrittenAt, DeleteCalled, GoneUnsaid, ReportBatched, ReportSent, JournalCompacted,
+	return []Point{
+		KeyMade, EnrolledUnkept, RenewedUnkept, ChangesCome, ChangesTaken, Listed, CallIntended, CreateWritten, CreateCalled,
+		UpdateCalled, EnsuredUnsaid, DeleteWrittenOut, DeleteCalled, GoneUnsaid, ReportBatched, ReportSent, JournalCompacted,
 		OrphanCondemned,
-	})
+	}
 }

@@ -3,6 +3,7 @@
 package failpoint
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -10,32 +11,41 @@ import (
 )
 
 type armed struct {
-	point Point
-	left  atomic.Int64
-	off   Guard
+	point  Point
+	left   atomic.Int64
+	off    []Guard
+	twists []Twist
 }
 
 var now atomic.Pointer[armed]
 
-// Arm makes the process die when it comes to a point for the n-th time:
-// "agent: thing is ready, not reported#3"; or switches a safeguard off:
-// "off intent". It is called once, by main.
+// Arm takes what is to go wrong, separated by semicolons: "agent: thing is
+// ready, not reported#3" has the process die when it comes to that point for
+// the third time, "off intent" switches a safeguard off, "on hurry" switches a
+// twist on. It is called once, by main.
 func Arm(text string) bool {
 	a := &armed{}
-	if guard, ok := strings.CutPrefix(text, "off "); ok {
-		a.off = Guard(guard)
-		now.Store(a)
-		return true
+	for part := range strings.SplitSeq(text, ";") {
+		if guard, ok := strings.CutPrefix(part, "off "); ok {
+			a.off = append(a.off, Guard(guard))
+		} else if twist, ok := strings.CutPrefix(part, "on "); ok {
+			a.twists = append(a.twists, Twist(twist))
+		} else {
+			a.die(part)
+		}
 	}
-	name, n, _ := strings.Cut(text, "#")
+	now.Store(a)
+	return true
+}
+
+func (a *armed) die(at string) {
+	name, n, _ := strings.Cut(at, "#")
 	times, err := strconv.ParseInt(n, 10, 64)
 	if err != nil {
 		times = 1
 	}
 	a.point = Point(name)
 	a.left.Store(times)
-	now.Store(a)
-	return true
 }
 
 // Here ends the process, as kill -9 does, if this is the armed point and its
@@ -50,5 +60,11 @@ func Here(p Point) {
 // Off reports whether a safeguard is switched off.
 func Off(g Guard) bool {
 	a := now.Load()
-	return a != nil && a.off != "" && a.off == g
+	return a != nil && slices.Contains(a.off, g)
+}
+
+// On reports whether a twist is switched on.
+func On(t Twist) bool {
+	a := now.Load()
+	return a != nil && slices.Contains(a.twists, t)
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/wire"
 )
@@ -79,6 +80,7 @@ func (s *Store) Enrol(ctx context.Context, token string, csr []byte) (wire.Enrol
 		if err != nil {
 			return err
 		}
+		failpoint.Here(failpoint.EnrolUsed)
 		if err := s.replace(ctx, tx, region, keyHash(request)); err != nil {
 			return err
 		}
@@ -88,6 +90,7 @@ func (s *Store) Enrol(ctx context.Context, token string, csr []byte) (wire.Enrol
 	if err != nil {
 		return wire.Enrolled{}, err
 	}
+	failpoint.Here(failpoint.EnrolDone)
 	return s.enrolled(certificate), s.reloadRevoked(ctx)
 }
 
@@ -174,6 +177,7 @@ func (s *Store) Renew(ctx context.Context, peer *tls.ConnectionState, csr []byte
 	if err != nil {
 		return wire.Enrolled{}, err
 	}
+	failpoint.Here(failpoint.RenewDone)
 	return s.enrolled(certificate), nil
 }
 

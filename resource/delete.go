@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/urn"
 )
@@ -14,7 +15,7 @@ import (
 // seen that it is. A second Delete changes nothing.
 func (s *Store) Delete(ctx context.Context, k *Kind, u urn.URN, ifVersion *int64, env Env) error {
 	region := regionOf(env.Region, k)
-	return s.write(ctx, region, k, func(ctx context.Context, tx *db.Tx, revision int64, now time.Time) error {
+	err := s.write(ctx, region, k, func(ctx context.Context, tx *db.Tx, revision int64, now time.Time) error {
 		r, err := one(ctx, tx, region, u, ifVersion)
 		if err != nil || r.Leaving() {
 			return err
@@ -26,6 +27,7 @@ func (s *Store) Delete(ctx context.Context, k *Kind, u urn.URN, ifVersion *int64
 		if err != nil {
 			return err
 		}
+		failpoint.Here(failpoint.DeleteBlocked)
 		leaving := []*Resource{r}
 		if env.Suite { // its scenarios leave subnets behind, and want that to hurt nothing
 			leaving, near = takeSubnets(r, near)
@@ -38,8 +40,11 @@ func (s *Store) Delete(ctx context.Context, k *Kind, u urn.URN, ifVersion *int64
 				return err
 			}
 		}
+		failpoint.Here(failpoint.DeleteWritten)
 		return nil
 	})
+	failpoint.Here(failpoint.DeleteDone)
+	return err
 }
 
 // neighbours are the live resources that may stand in the way of r's deletion:

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/wire"
 )
@@ -85,6 +86,9 @@ func (s *Store) Follow(ctx context.Context, region string, since int64, limit in
 	for _, r := range all {
 		out = append(out, r.Wanted())
 	}
+	if len(out) > 0 {
+		failpoint.Here(failpoint.FollowRead)
+	}
 	return trim(out, limit)
 }
 
@@ -131,9 +135,12 @@ func (s *Store) Observe(ctx context.Context, region string, batch []wire.Observa
 				changed = append(changed, r)
 			}
 		}
+		failpoint.Here(failpoint.ObserveRead)
 		woken, err = settleAll(ctx, tx, region, changed, revision, now)
+		failpoint.Here(failpoint.ObserveWritten)
 		return err
 	})
+	failpoint.Here(failpoint.ObserveDone)
 	if err == nil && woken > 0 {
 		s.watch.wake(region, woken)
 	}

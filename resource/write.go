@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/seca"
 	"github.com/kontor-cloud/kontor/urn"
@@ -46,8 +47,10 @@ func (s *Store) Put(ctx context.Context, k *Kind, u urn.URN, in Input, ifVersion
 	}
 	err = s.write(ctx, env.Region, k, func(ctx context.Context, tx *db.Tx, revision int64, now time.Time) error {
 		r, created, err = d.put(ctx, tx, revision, ifVersion, now)
+		failpoint.Here(failpoint.PutWritten)
 		return err
 	})
+	failpoint.Here(failpoint.PutAnnounced)
 	return r, created, err
 }
 
@@ -63,6 +66,7 @@ func (s *Store) write(ctx context.Context, region string, k *Kind, fn func(conte
 		return fn(ctx, tx, revision, time.Now().UTC().Truncate(time.Microsecond))
 	})
 	if err == nil {
+		failpoint.Here(failpoint.PutCommitted)
 		s.watch.wake(region, revision)
 	}
 	return err
@@ -226,6 +230,7 @@ func (d *draft) put(ctx context.Context, tx *db.Tx, revision int64, ifVersion *i
 		return nil, false, err
 	}
 	var l fault.List
+	failpoint.Here(failpoint.PutRead)
 	d.checkLinks(old == nil, related, &l)
 	d.spec.relate(d.urn, related, &l)
 	if old != nil {
@@ -399,6 +404,7 @@ func (s *Store) Act(ctx context.Context, k *Kind, region string, u urn.URN, acti
 		if err != nil {
 			return err
 		}
+		failpoint.Here(failpoint.ActRead)
 		version := r.Version
 		if err := r.act(action, now); err != nil {
 			return err

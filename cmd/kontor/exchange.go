@@ -18,6 +18,7 @@ import (
 
 	"github.com/kontor-cloud/kontor/api"
 	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/seca"
@@ -218,6 +219,7 @@ func (x *exchange) firstToken(ctx context.Context, again bool) (file string, err
 	if err != nil {
 		return "", err
 	}
+	failpoint.Here(failpoint.TokenMade)
 	file = filepath.Join(x.config.Data, "admin.token")
 	return file, writeSecret(file, secret)
 }

@@ -5,14 +5,21 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"github.com/kontor-cloud/kontor/failpoint"
 )
 
 func main() {
+	if f := os.Getenv("KONTOR_FAILPOINT"); f != "" && !failpoint.Arm(f) {
+		fmt.Fprintln(os.Stderr, "kontor: KONTOR_FAILPOINT is set, and this build has no points of failure (they come with the build tag crucible)")
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once
 	os.Exit(run(ctx, os.Args[1:], environment(os.Environ()), os.Stdin, os.Stdout, os.Stderr))
