@@ -43,6 +43,10 @@ type Cloud struct {
 	// id wrote to its serial console. Nil where the platform keeps none.
 	Console func(ctx context.Context, id string, tail int) ([]byte, error)
 
+	// Foreign finds and adopts what others made. Nil where the platform cannot
+	// tell what belongs to nobody.
+	Foreign *Foreign
+
 	// Limits are what the platform tolerates.
 	Limits Limits
 

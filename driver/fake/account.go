@@ -51,10 +51,17 @@ type rack struct {
 	drop func(id string) bool
 	raw  func(json.RawMessage) error
 	each func(func(string, any) error) error
+
+	stray  func(yield func(driver.Stray) bool) bool // all, as strays
+	take   func(native string, as driver.Meta) error
+	native func(native string) (id string, ok bool)
 }
 
 func rackOf[T any](t *table[T]) rack {
-	return rack{t.kind, func(id string) bool { return t.rows[id] != nil }, t.drop, t.raw, t.each}
+	return rack{
+		kind: t.kind, has: func(id string) bool { return t.rows[id] != nil }, drop: t.drop, raw: t.raw, each: t.each,
+		stray: t.stray, take: t.take, native: t.native,
+	}
 }
 
 func (a *account) racks() []rack {
@@ -68,6 +75,14 @@ func (a *account) has(id string) bool {
 	return a.networks.rows[id] != nil || a.subnets.rows[id] != nil || a.routeTables.rows[id] != nil ||
 		a.gateways.rows[id] != nil || a.securityGroups.rows[id] != nil || a.publicIPs.rows[id] != nil ||
 		a.nics.rows[id] != nil || a.volumes.rows[id] != nil || a.instances.rows[id] != nil
+}
+
+// usersOf are those that hold a thing, also by hand.
+func (a *account) usersOf(id, native string) map[string]string {
+	if by := a.p.account(nobody).users[native]; len(a.users[id]) == 0 && a.owner != nobody {
+		return by
+	}
+	return a.users[id]
 }
 
 func (a *account) use(ref, by, kind string) {

@@ -124,6 +124,13 @@ func Open(ctx context.Context, owner driver.Owner, dir string, config json.RawMe
 	return cloud, nil
 }
 
+// ByHand gives the platform as people use it at its own console: what is made
+// here carries no owner, and its id is its native one.
+func (p *Platform) ByHand() *driver.Cloud {
+	c, _ := p.Open(context.Background(), nobody, "", nil, nil) // never fails
+	return c
+}
+
 // Open connects to the platform. It is a driver.Opener; all its arguments but
 // the owner are ignored.
 func (p *Platform) Open(_ context.Context, owner driver.Owner, _ string, _ json.RawMessage, _ *slog.Logger) (*driver.Cloud, error) {
@@ -143,10 +150,14 @@ func (p *Platform) Open(_ context.Context, owner driver.Owner, _ string, _ json.
 		Volumes:        keeper[driver.Volume, *driver.Volume]{a, a.volumes},
 		Instances:      keeper[driver.Instance, *driver.Instance]{a, a.instances},
 		Console:        a.console,
+		Foreign:        &driver.Foreign{List: p.strays, Adopt: a.takeOver},
 		Limits:         p.config.Limits,
 		Close:          func() error { return nil },
 	}, nil
 }
+
+// nobody owns what was made by hand.
+var nobody driver.Owner
 
 func (p *Platform) account(owner driver.Owner) *account {
 	a := p.accounts[owner]

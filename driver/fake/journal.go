@@ -77,6 +77,7 @@ func (p *Platform) load(dir string) error {
 	if err := p.replay(path); err != nil {
 		return fmt.Errorf("read the fake platform in %s: %w", path, err)
 	}
+	p.settleAdoptions()
 	if err := p.compact(path); err != nil {
 		return fmt.Errorf("write the fake platform: %w", err)
 	}

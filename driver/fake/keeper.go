@@ -25,16 +25,20 @@ type table[T any] struct {
 	kind string
 	rows map[string]*row[T]
 
-	refs   func(*T) []string           // the things that it keeps from being deleted
-	make   func(*T) error              // fills what is observed in a new thing
-	change func(have *T, want T) error // takes over what is wanted
-	same   func(have T, want T) bool   // nothing to change
-	view   func(*T)                    // fills what is observed at each look
-	free   func(*T)                    // gives back what make took
-	adopt  func(*T)                    // takes what make took, after a restart of the process
-	raw    func(json.RawMessage) error // puts a journal record back
-	drop   func(id string) bool        // removes without asking
+	refs   func(*T) []string             // the things that it keeps from being deleted
+	make   func(*T) error                // fills what is observed in a new thing
+	change func(have *T, want T) error   // takes over what is wanted
+	same   func(have T, want T) bool     // nothing to change
+	view   func(*T)                      // fills what is observed at each look
+	free   func(*T)                      // gives back what make took
+	adopt  func(*T)                      // takes what make took, after a restart of the process
+	rename func(*T, func(string) string) // gives what it refers to other ids
+	raw    func(json.RawMessage) error   // puts a journal record back
+	drop   func(id string) bool          // removes without asking
 	each   func(func(id string, v any) error) error
+	stray  func(yield func(driver.Stray) bool) bool
+	take   func(native string, as driver.Meta) error
+	native func(native string) (id string, ok bool)
 }
 
 type row[T any] struct {
@@ -145,7 +149,9 @@ func (k keeper[T, P]) create(id string, want T, now time.Time) (T, error) {
 			return want, err
 		}
 	}
-	P(&want).Base().Native = k.kind + "-" + rand.Text() // what is made twice has two
+	if P(&want).Base().Native = k.kind + "-" + rand.Text(); k.owner == nobody { // what is made twice has two
+		P(&want).Base().Native = id
+	}
 	r := &row[T]{
 		Have:  want,
 		Ready: now.Add(time.Duration(k.p.config.Delays[k.kind].Make)),
@@ -212,7 +218,7 @@ func (k keeper[T, P]) Delete(ctx context.Context, id string) error {
 	if r == nil || !r.Gone.IsZero() {
 		return lost
 	}
-	for user, kind := range k.users[id] {
+	for user, kind := range k.usersOf(id, P(&r.Have).Base().Native) {
 		return fault.Conflict.Errorf("%s %s is in use by %s %s", k.kind, id, kind, user)
 	}
 	leave := time.Duration(k.p.config.Delays[k.kind].Leave)
@@ -271,7 +277,7 @@ func wire[T any, P thing[T]](a *account, t *table[T]) *table[T] {
 	if t.refs == nil {
 		t.refs = func(*T) []string { return nil }
 	}
-	t.raw = k.restore
+	t.raw, t.stray, t.take, t.native = k.restore, k.stray, k.take, k.native
 	t.drop = func(id string) bool {
 		r := t.rows[id]
 		if r != nil {

@@ -24,6 +24,9 @@ func (a *account) networkRules() *table[driver.Network] {
 func (a *account) subnetRules() *table[driver.Subnet] {
 	return &table[driver.Subnet]{
 		kind: Subnets,
+		rename: func(s *driver.Subnet, id func(string) string) {
+			s.Network, s.RouteTable = id(s.Network), id(s.RouteTable)
+		},
 		refs: func(s *driver.Subnet) []string { return given(s.Network, s.RouteTable) },
 		same: driver.Subnet.Satisfies,
 		change: func(have *driver.Subnet, want driver.Subnet) error {
@@ -40,6 +43,12 @@ func (a *account) subnetRules() *table[driver.Subnet] {
 func (a *account) routeTableRules() *table[driver.RouteTable] {
 	return &table[driver.RouteTable]{
 		kind: RouteTables,
+		rename: func(r *driver.RouteTable, id func(string) string) {
+			r.Network, r.Routes = id(r.Network), slices.Clone(r.Routes)
+			for i, route := range r.Routes {
+				r.Routes[i].Gateway, r.Routes[i].Instance = id(route.Gateway), id(route.Instance)
+			}
+		},
 		refs: func(r *driver.RouteTable) []string {
 			refs := given(r.Network)
 			for _, route := range r.Routes {
@@ -112,6 +121,9 @@ func (a *account) publicIPRules() *table[driver.PublicIP] {
 func (a *account) nicRules() *table[driver.NIC] {
 	return &table[driver.NIC]{
 		kind: NICs,
+		rename: func(n *driver.NIC, id func(string) string) {
+			n.Subnet, n.PublicIPs, n.SecurityGroups = id(n.Subnet), renamed(n.PublicIPs, id), renamed(n.SecurityGroups, id)
+		},
 		refs: func(n *driver.NIC) []string {
 			return slices.Concat(given(n.Subnet), n.PublicIPs, n.SecurityGroups)
 		},
@@ -188,6 +200,9 @@ func (a *account) startsFrom(image string) error {
 func (a *account) instanceRules() *table[driver.Instance] {
 	return &table[driver.Instance]{
 		kind: Instances,
+		rename: func(i *driver.Instance, id func(string) string) {
+			i.BootVolume, i.DataVolumes, i.NICs = id(i.BootVolume), renamed(i.DataVolumes, id), renamed(i.NICs, id)
+		},
 		refs: func(i *driver.Instance) []string {
 			return slices.Concat(given(i.BootVolume), i.DataVolumes, i.NICs)
 		},
@@ -231,4 +246,12 @@ func (a *account) power(i *driver.Instance, on bool) error {
 // given drops the references that are not there.
 func given(ids ...string) []string {
 	return slices.DeleteFunc(ids, func(id string) bool { return id == "" })
+}
+
+func renamed(ids []string, id func(string) string) []string {
+	out := slices.Clone(ids)
+	for i := range out {
+		out[i] = id(out[i])
+	}
+	return out
 }
