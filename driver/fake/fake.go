@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/netip"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -51,6 +52,10 @@ type Config struct {
 	// Persist keeps what runs in a journal in the agent's directory, so that it
 	// outlives a process that is killed, as machines in a cloud do.
 	Persist bool `json:"persist,omitempty"`
+
+	// Script makes the platform do what the file faults.json in the agent's
+	// directory says at each moment: see Script.
+	Script bool `json:"script,omitempty"`
 }
 
 // A Delay is how long the platform takes over one kind of thing.
@@ -88,6 +93,7 @@ type Platform struct {
 	outage   bool
 	leaving  []leaver
 	journal  *journal
+	prompter *prompter
 }
 
 // New makes an empty platform.
@@ -115,6 +121,9 @@ func Open(ctx context.Context, owner driver.Owner, dir string, config json.RawMe
 		if err := p.load(dir); err != nil {
 			return nil, err
 		}
+	}
+	if c.Script {
+		p.prompter = &prompter{path: filepath.Join(dir, scriptFile)}
 	}
 	cloud, err := p.Open(ctx, owner, dir, nil, log)
 	if err != nil {

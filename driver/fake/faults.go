@@ -2,6 +2,7 @@ package fake
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -16,9 +17,10 @@ type Fault struct {
 	Times int    // how many calls; 0 is one
 	Skip  int    // so many calls go well before
 
-	Err  error // what the caller is told; default: Unavailable
-	Done bool  // the work is done all the same: a 500 after a create
-	Hang bool  // the answer never comes: the caller waits until its patience ends
+	Err   error // what the caller is told; default: Unavailable
+	Done  bool  // the work is done all the same: a 500 after a create
+	Short bool  // a list ends there, as if that were all
+	Hang  bool  // the answer never comes: the caller waits until its patience ends
 }
 
 // Fail scripts a fault. Several may be in force; the oldest that fits strikes.
@@ -115,6 +117,7 @@ func (p *Platform) gate(ctx context.Context, op, kind string) (after, err error)
 		return nil, err
 	}
 	p.mu.Lock()
+	p.prompt()
 	p.calls[op+" "+kind]++
 	f := p.strike(op, kind)
 	if f == nil && p.outage {
@@ -128,11 +131,17 @@ func (p *Platform) gate(ctx context.Context, op, kind string) (after, err error)
 		<-ctx.Done()
 		f = &Fault{Err: ctx.Err(), Done: f.Done}
 	}
+	if f.Short {
+		return nil, errShort
+	}
 	if f.Done {
 		return f.Err, nil
 	}
 	return nil, f.Err
 }
+
+// errShort is the end of a list that is not complete.
+var errShort = errors.New("this is all")
 
 // strike finds the fault that hits this call and uses it up.
 func (p *Platform) strike(op, kind string) *Fault {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"iter"
 	"slices"
 	"time"
@@ -62,6 +63,9 @@ func (k keeper[T, P]) List(ctx context.Context) iter.Seq2[T, error] {
 			after, err := k.p.gate(ctx, "list", k.kind)
 			if err == nil {
 				err = after
+			}
+			if errors.Is(err, errShort) {
+				return
 			}
 			if err != nil {
 				yield(zero, err)
