@@ -174,7 +174,7 @@ func cancelStops[T any, P thing[T]](w *world, k driver.Keeper[T], want T) {
 	cancel()
 	start := time.Now()
 	k.Ensure(ctx, want)               //nolint:errcheck // either answer is right
-	k.Delete(ctx, P(&want).Base().ID) //nolint:errcheck
+	k.Delete(ctx, P(&want).Base().ID) //nolint:errcheck // likewise
 	listErr := error(nil)
 	for _, err := range k.List(ctx) {
 		listErr = err
