@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -53,6 +54,8 @@ type agent struct {
 	orphans chan struct{} // poked when there is something to report
 	answers sync.WaitGroup
 	asked   map[string]bool
+	seq     int64 // of what was observed last
+	life    string
 }
 
 // An exchange is the other side: it takes a message and gives the reply.
@@ -124,7 +127,7 @@ func newAgent(c Config, cloud *driver.Cloud, l exchange, j *journal, log *slog.L
 	a := &agent{
 		config: c, cloud: cloud, link: l, log: log, journal: j,
 		queue: newQueue(), mirror: newMirror(), kinds: map[string]*kind{}, order: kindsOf(cloud),
-		orphans: make(chan struct{}, 1), asked: map[string]bool{},
+		orphans: make(chan struct{}, 1), asked: map[string]bool{}, life: strconv.FormatUint(rand.Uint64(), 36),
 	}
 	a.report = newReporter(l, log)
 	a.throttle = newThrottle(c, cloud.Limits, func(open bool) {

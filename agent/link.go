@@ -10,12 +10,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strconv"
 	"sync/atomic"
 	"time"
 
+	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/wire"
 )
@@ -71,6 +73,9 @@ func (l *link) epoch() int64        { return l.ups.Load() }
 // post sends a message and reads the reply, if out is not nil.
 func (l *link) post(ctx context.Context, path string, in, out any) error {
 	err := l.send(ctx, l.identity().URL+path, in, out)
+	if path == wire.PathObservations && failpoint.On(failpoint.Stutter) {
+		l.stutter(ctx, in)
+	}
 	switch {
 	case err == nil:
 		if !l.up.Swap(true) {
@@ -83,6 +88,14 @@ func (l *link) post(ctx context.Context, path string, in, out any) error {
 		}
 	}
 	return err
+}
+
+// stutter says something again after a while, and it may be that later things
+// have been said meanwhile.
+func (l *link) stutter(ctx context.Context, in any) {
+	time.AfterFunc(time.Duration(rand.Int64N(int64(400*time.Millisecond))), func() { //nolint:gosec // no secret
+		l.send(context.WithoutCancel(ctx), l.identity().URL+wire.PathObservations, in, nil) //nolint:errcheck // it was said before
+	})
 }
 
 func (l *link) send(ctx context.Context, url string, in, out any) error {

@@ -357,7 +357,8 @@ func (a *agent) say(e *entry, state seca.State, reason, message string) {
 		return
 	}
 	e.said = o
-	o.At = time.Now().UTC()
+	a.seq++
+	o.At, o.Life, o.Seq = time.Now().UTC(), a.life, a.seq
 	a.report.put(o)
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"time"
 
+	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/seca"
 	"github.com/kontor-cloud/kontor/wire"
@@ -115,6 +116,9 @@ var actionReasons = map[string]string{"start": "Starting", "stop": "Stopping", "
 
 // observe applies what an agent says, and reports whether anything changed.
 func (r *Resource) observe(o wire.Observation, now time.Time) bool {
+	if r.Observed.knows(o) && !failpoint.Off(failpoint.Order) {
+		return false
+	}
 	before, state, entries := r.Observed, r.State, len(r.Conditions)
 	status := r.Status
 	r.Observed.Presence, r.Observed.Reason, r.Observed.Message = o.Presence, o.Reason, o.Message
@@ -122,8 +126,12 @@ func (r *Resource) observe(o wire.Observation, now time.Time) bool {
 		r.learn(o)
 		r.transition(o, now)
 	}
-	return r.State != state || len(r.Conditions) != entries || !r.GoneAt.IsZero() ||
+	changed := r.State != state || len(r.Conditions) != entries || !r.GoneAt.IsZero() ||
 		!r.Observed.equal(before) || !bytes.Equal(status, r.Status)
+	if changed || o.Life == r.Observed.Life { // an agent that started anew says much that is no news
+		r.Observed.heard(o)
+	}
+	return changed || o.Life != "" && o.Life == before.Life
 }
 
 // learn takes over what the platform says about the thing itself.

@@ -60,6 +60,24 @@ type Observed struct {
 	Native   string          `json:"native,omitempty"`
 	Forwards json.RawMessage `json:"forwards,omitempty"`
 	Lived    bool            `json:"lived,omitempty"` // it has been active once
+
+	// Who said so last: a message that was long on its way is no news.
+	Life   string `json:"life,omitempty"`
+	Seq    int64  `json:"seq,omitempty"`
+	Former string `json:"former,omitempty"` // the life before
+}
+
+// knows reports whether an observation was made before what is known.
+func (o Observed) knows(n wire.Observation) bool {
+	return n.Life != "" && (n.Life == o.Former || n.Life == o.Life && n.Seq <= o.Seq)
+}
+
+// heard notes who said what is known.
+func (o *Observed) heard(n wire.Observation) {
+	if n.Life != o.Life {
+		o.Former = o.Life
+	}
+	o.Life, o.Seq = n.Life, n.Seq
 }
 
 func (o Observed) equal(p Observed) bool {

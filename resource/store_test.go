@@ -153,6 +153,30 @@ func TestTransitionLogIsExact(t *testing.T) {
 	})
 }
 
+// TestWhatWasSaidBeforeIsNoNews has observations come twice, out of order, and
+// from an agent that has ended.
+func TestWhatWasSaidBeforeIsNoNews(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		s := NewStore(d)
+		r := stack(t, s)
+		said := func(life string, seq int64, state seca.State) wire.Observation {
+			o := active(r)
+			o.Life, o.Seq, o.State = life, seq, state
+			return o
+		}
+		for _, o := range []wire.Observation{
+			said("a", 2, seca.Active), said("a", 1, seca.Creating), said("a", 2, seca.Active),
+			said("b", 1, seca.Updating), said("b", 2, seca.Active), said("a", 3, seca.Updating), said("b", 1, seca.Updating),
+		} {
+			observe(t, s, o)
+		}
+		want := []seca.State{"active", "updating", "active", "creating", "pending"}
+		if diff := cmp.Diff(want, states(get(t, s, "instance", "i1"))); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 func TestUnknownChangesNoState(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		s := NewStore(d)

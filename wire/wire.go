@@ -120,6 +120,8 @@ type Observation struct {
 	Native     string          `json:"native,omitempty"`   // the platform's id
 	Forwards   json.RawMessage `json:"forwards,omitempty"` // []driver.Forward
 	At         time.Time       `json:"at"`
+	Life       string          `json:"life,omitempty"` // of the agent, from its start to its end
+	Seq        int64           `json:"seq,omitempty"`  // grows with each that the agent says in this life
 }
 
 // Accepted tells which observations were about things that the exchange does
