@@ -15,10 +15,14 @@ import (
 const publicTenant = "public"
 
 func kindsOf(c *driver.Cloud) []*kind {
-	return []*kind{
+	all := []*kind{
 		networkKind(c), gatewayKind(c), routeTableKind(c), subnetKind(c), ruleKind(c), securityGroupKind(c),
 		publicIPKind(c), nicKind(c), imageKind(c), volumeKind(c), instanceKind(c),
 	}
+	for _, k := range all {
+		k.adopt = adopter(c, k.name)
+	}
+	return all
 }
 
 func imageKind(c *driver.Cloud) *kind {

@@ -29,6 +29,7 @@ type kind struct {
 	list      func(ctx context.Context) (map[string]any, error)
 	satisfies func(have, want any) bool
 	meta      func(any) *driver.Meta
+	adopt     func(ctx context.Context, native string, as driver.Meta) error // nil: the platform cannot
 	uses      func(any) []string
 	status    func(v *viewer, spec, have any) any
 

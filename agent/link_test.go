@@ -19,6 +19,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -95,7 +96,7 @@ func (h *house) give(csr []byte) wire.Enrolled {
 
 func (h *house) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
-	if r.Header.Get(wire.HeaderCapability) != "1" {
+	if r.Header.Get(wire.HeaderCapability) != strconv.Itoa(wire.Capability) {
 		h.t.Error("a message without the capability header")
 	}
 	var reply any

@@ -25,11 +25,14 @@ func (a *agent) reconcile(ctx context.Context, id string) {
 	e := a.mirror.byID[id]
 	ready := e != nil && a.mirror.synced
 	deleting := ready && e.want.Deleting
+	adopting := ready && e.foreign()
 	a.mu.Unlock()
 	switch {
 	case !ready:
 	case deleting:
 		a.remove(ctx, e)
+	case adopting:
+		a.adopt(ctx, e)
 	default:
 		a.ensure(ctx, e)
 	}

@@ -50,6 +50,12 @@ func (a *agent) answer(ctx context.Context, r wire.Request) ([]byte, error) {
 			return nil, err
 		}
 		return json.Marshal(d)
+	case wire.VerbStrays:
+		found, err := a.foreigners(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(found)
 	}
 	return nil, fault.Unsupported.Errorf("this agent does not know the request %q", r.Verb)
 }

@@ -16,9 +16,11 @@ import (
 // Oldest, and sends nothing that the peer's version does not have.
 //
 //	1  2026-11  changes, observations, inventory, orphans, requests
+//	2  2026-11  Resource.Adopt, strays, Observation.Life and Seq
 const (
-	Capability = 1
+	Capability = 2
 	Oldest     = 1
+	Adopting   = 2 // the first that knows Resource.Adopt
 )
 
 // The paths of the agent's listener. All are POST.
@@ -92,6 +94,7 @@ type Resource struct {
 	Deleting   bool            `json:"deleting,omitempty"` // to be removed from the platform
 	Gone       bool            `json:"gone,omitempty"`     // removed, and the exchange has let go of it
 	Lived      bool            `json:"lived,omitempty"`    // has been active: if it is missing, it was lost
+	Adopt      string          `json:"adopt,omitempty"`    // native id of the thing on the platform that it takes over; none is made in its place
 	Spec       json.RawMessage `json:"spec,omitempty"`     // SECA's, every reference to a resource as a full URN
 	Power      seca.Power      `json:"power,omitempty"`    // of an instance
 	Restarts   int64           `json:"restarts,omitempty"` // of an instance
@@ -159,7 +162,7 @@ type Verdicts struct {
 // once, or forgotten when its asker has gone.
 type Request struct {
 	ID       string `json:"id"`
-	Verb     string `json:"verb"` // console, resync
+	Verb     string `json:"verb"` // console, resync, strays
 	Resource string `json:"resource,omitempty"`
 	Tail     int    `json:"tail,omitempty"`
 	Apply    bool   `json:"apply,omitempty"` // resync: act on the differences
@@ -169,6 +172,7 @@ type Request struct {
 const (
 	VerbConsole = "console" // Answer.Body: bytes of the serial console
 	VerbResync  = "resync"  // Answer.Body: JSON []Difference
+	VerbStrays  = "strays"  // Answer.Body: JSON []Stray
 )
 
 // An Answer is the reply to a Request.
@@ -190,3 +194,19 @@ type Difference struct {
 	Action string `json:"action"` // create, update, delete, report
 	Detail string `json:"detail,omitempty"`
 }
+
+// A Stray is a thing on the platform that belongs to nobody, in SECA's words. A
+// reference in its spec is Foreign and the native id of what it names.
+type Stray struct {
+	Kind     string          `json:"kind"` // SECA's
+	Native   string          `json:"native"`
+	Name     string          `json:"name,omitempty"`
+	Within   string          `json:"within,omitempty"` // native id of the network that holds a subnet or routing table
+	Spec     json.RawMessage `json:"spec"`
+	Power    seca.Power      `json:"power,omitempty"`    // of an instance
+	Notes    []string        `json:"notes,omitempty"`    // what was chosen for want of anything better
+	Problems []string        `json:"problems,omitempty"` // why SECA has no words for it
+}
+
+// Foreign begins a reference to something by its native id.
+const Foreign = "foreign:"
