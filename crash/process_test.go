@@ -6,15 +6,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // A process is a program that is killed and started again. All its lives write
 // to one log.
 type process struct {
 	name  string
+	fails string // what goes wrong in the next life, for KONTOR_FAILPOINT
 	args  []string
 	log   string
 	cmd   *exec.Cmd
@@ -30,6 +33,9 @@ func (p *process) start() error {
 	defer f.Close()
 	p.cmd = exec.Command(p.args[0], p.args[1:]...)
 	p.cmd.Stdout, p.cmd.Stderr = f, f
+	if p.fails != "" {
+		p.cmd.Env = append(os.Environ(), "KONTOR_FAILPOINT="+p.fails)
+	}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)
@@ -56,6 +62,23 @@ func (p *process) end(s syscall.Signal) error {
 	return nil
 }
 
+// dies waits until the process has ended by itself.
+func (p *process) dies(within time.Duration) bool {
+	select {
+	case <-p.ended:
+		return true
+	case <-time.After(within):
+		return false
+	}
+}
+
+// fail begins a life in which something goes wrong, in place of the present one.
+func (p *process) fail(what string) error {
+	p.end(syscall.SIGKILL) //nolint:errcheck // it may have ended
+	p.fails = what
+	return p.start()
+}
+
 // tail gives the last lines of the log.
 func (p *process) tail(lines int) string {
 	b, err := os.ReadFile(p.log)
@@ -67,10 +90,10 @@ func (p *process) tail(lines int) string {
 }
 
 // build makes the binary under test, as users have it.
-func build(t *testing.T) string {
+func build(t *testing.T, flags ...string) string {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "kontor")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "github.com/kontor-cloud/kontor/cmd/kontor").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "go", slices.Concat([]string{"build", "-o", bin}, flags, []string{"github.com/kontor-cloud/kontor/cmd/kontor"})...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("build the binary: %v\n%s", err, out)
 	}

@@ -205,6 +205,11 @@ const (
 // to a file that only its owner can read. Later it does nothing, unless again
 // says that the token was lost: who can write the data directory owns the exchange.
 func (x *exchange) firstToken(ctx context.Context, again bool) (file string, err error) {
+	file = filepath.Join(x.config.Data, "admin.token")
+	due := file + ".due" // there while the token is not in its file
+	if _, err := os.Stat(due); err == nil {
+		again = true
+	}
 	tokens, err := x.Tenants.Tokens(ctx, adminAccount)
 	if err != nil || len(tokens) > 0 && !again {
 		return "", err
@@ -215,13 +220,18 @@ func (x *exchange) firstToken(ctx context.Context, again bool) (file string, err
 	if err := x.Tenants.PutAccount(ctx, tenant.Account{ID: adminAccount, Display: "First operator", Operator: true}); err != nil {
 		return "", err
 	}
+	if err := writeSecret(due, ""); err != nil {
+		return "", err
+	}
 	_, secret, err := x.Tenants.NewToken(ctx, adminAccount, "first", adminTokenTTL, seca.Scope{})
 	if err != nil {
 		return "", err
 	}
 	failpoint.Here(failpoint.TokenMade)
-	file = filepath.Join(x.config.Data, "admin.token")
-	return file, writeSecret(file, secret)
+	if err := writeSecret(file, secret); err != nil {
+		return "", err
+	}
+	return file, os.Remove(due)
 }
 
 // writeSecret puts a file in place whole, readable by its owner alone.
