@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/kontor-cloud/kontor/failpoint"
@@ -131,6 +133,9 @@ func (s *server) changes(r *http.Request, region string) (any, error) {
 				out.Revision = out.Resources[n-1].Revision
 			}
 		}
+		if capability(r) < wire.Adopting { // it would make what is to be adopted
+			out.Resources = slices.DeleteFunc(out.Resources, func(w wire.Resource) bool { return w.Adopt != "" })
+		}
 		if len(out.Resources) > 0 || len(requests) > 0 || reset || out.Revision > m.Since && m.Since == 0 {
 			return out, nil
 		}
@@ -146,6 +151,15 @@ func (s *server) changes(r *http.Request, region string) (any, error) {
 			return nil, r.Context().Err()
 		}
 	}
+}
+
+// capability is the version of the protocol that the agent speaks.
+func capability(r *http.Request) int {
+	n, err := strconv.Atoi(r.Header.Get(wire.HeaderCapability))
+	if err != nil {
+		return wire.Oldest
+	}
+	return n
 }
 
 func (s *server) observations(r *http.Request, region string) (any, error) {

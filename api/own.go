@@ -38,6 +38,8 @@ func ownRoutes() []route {
 		{"DELETE", base + "/regions/{name}", op, nil, (*call).deleteRegion},
 		{"POST", base + "/regions/{name}/join", op, nil, (*call).join},
 		{"POST", base + "/regions/{name}/resync", op, nil, (*call).resync},
+		{"GET", base + "/regions/{name}/strays", op, nil, (*call).listStrays},
+		{"POST", base + "/regions/{name}/import", op, nil, (*call).importStrays},
 		{"GET", base + "/regions/{name}/orphans", op, nil, (*call).listOrphans},
 		{"POST", base + "/regions/{name}/orphans/{id}/approve", op, nil, (*call).approveOrphan},
 		{"GET", inRegion + base + "/tenants/{tenant}/workspaces/{workspace}/instances/{name}/console", console, instances, (*call).console},

@@ -59,7 +59,8 @@ type Observed struct {
 	Message  string          `json:"message,omitempty"`
 	Native   string          `json:"native,omitempty"`
 	Forwards json.RawMessage `json:"forwards,omitempty"`
-	Lived    bool            `json:"lived,omitempty"` // it has been active once
+	Lived    bool            `json:"lived,omitempty"`    // it has been active once
+	Imported string          `json:"imported,omitempty"` // native id of what others had made, which it took over
 
 	// Who said so last: a message that was long on its way is no news.
 	Life   string `json:"life,omitempty"`
@@ -100,6 +101,7 @@ func (r *Resource) Wanted() wire.Resource {
 		return w
 	}
 	w.Spec, w.SKU, w.Power, w.Restarts, w.Lived = r.wanted, r.sku, r.Power, r.Restarts, r.Observed.Lived
+	w.Adopt = r.Observed.Imported
 	return w
 }
 

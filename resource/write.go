@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -34,6 +35,8 @@ type draft struct {
 	links  []link
 	names  []urn.URN // what the links name, in their order; zero for none
 	sku    json.RawMessage
+	native string     // of the thing that it takes over, if it is an import
+	power  seca.Power // of that
 }
 
 // Put creates or replaces the resource named u. It returns what is now wanted
@@ -336,8 +339,9 @@ func (d *draft) checkLinks(isNew bool, related map[string]*Resource, l *fault.Li
 func (d *draft) create(ctx context.Context, tx *db.Tx, region string, revision int64, now time.Time) (*Resource, error) {
 	r := &Resource{ID: NewID(), Kind: d.kind, Region: region, URN: d.urn, CreatedAt: now}
 	if len(d.kind.Actions) > 0 {
-		r.Power = seca.Off
+		r.Power = cmp.Or(d.power, seca.Off)
 	}
+	r.Observed.Imported = d.native
 	if err := d.fill(r); err != nil {
 		return nil, err
 	}

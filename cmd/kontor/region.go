@@ -17,7 +17,7 @@ var profileKind = own("region", "regions", "apply", "delete")
 
 func regionCommand(a *app) *cobra.Command {
 	return family("region", "Manage the regions of the exchange (operators)",
-		a.listCommand(profileKind), a.regionCreate(), a.regionJoin(), a.regionResync(), a.regionOrphans(), a.removeCommand(profileKind))
+		a.listCommand(profileKind), a.regionCreate(), a.regionJoin(), a.regionResync(), a.regionOrphans(), a.regionStrays(), a.regionImport(), a.removeCommand(profileKind))
 }
 
 // listCommand lists a kind of the exchange's own.

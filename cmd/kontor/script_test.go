@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 //	up [ARG…]            start an exchange with one fake region, and use it as its administrator
 //	code N COMMAND…      run, and want this exit code
 //	mode NNN FILE        want these permissions
+//	byhand               make a machine, its disk and its network at the platform of the fake region itself
 //	capture VAR          put standard output of the last command into a variable
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -36,7 +37,7 @@ func TestScripts(t *testing.T) {
 			return os.Mkdir(home, 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"up": scriptUp, "code": scriptCode, "mode": scriptMode, "capture": scriptCapture,
+			"up": scriptUp, "code": scriptCode, "mode": scriptMode, "capture": scriptCapture, "byhand": scriptByHand,
 		},
 		RequireUniqueNames: true,
 	})
@@ -120,6 +121,14 @@ func scriptMode(ts *testscript.TestScript, neg bool, args []string) {
 	if got := fmt.Sprintf("%o", i.Mode().Perm()); got != args[0] {
 		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
 	}
+}
+
+// scriptByHand makes things without an owner, before the region runs.
+func scriptByHand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: byhand")
+	}
+	ts.Check(makeByHand(ts.MkAbs("data")))
 }
 
 func scriptCapture(ts *testscript.TestScript, neg bool, args []string) {

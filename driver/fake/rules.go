@@ -214,7 +214,7 @@ func (a *account) instanceRules() *table[driver.Instance] {
 			return have.Satisfies(want) && have.BootVolume == want.BootVolume
 		},
 		change: func(have *driver.Instance, want driver.Instance) error {
-			if have.SKU != want.SKU {
+			if have.SKU != want.SKU && (have.VCPU != want.VCPU || have.RAMGiB != want.RAMGiB) { // a size may have two names
 				return fault.Unsupported.Errorf("a machine keeps its size")
 			}
 			have.DataVolumes, have.NICs, have.BootVolume = want.DataVolumes, want.NICs, want.BootVolume
