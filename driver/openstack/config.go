@@ -60,6 +60,10 @@ type Config struct {
 	// DNS are the name servers that guests are told; the cloud's own by default.
 	DNS []string `json:"dns,omitempty"`
 
+	// ConfigDrive gives machines their data on a disk, too, so that they need not
+	// reach the metadata service; true by default. False where Nova cannot make one.
+	ConfigDrive *bool `json:"configDrive,omitempty"`
+
 	// AntiAffinity is "hard", the default: a machine waits rather than share a
 	// host with another of its group; or "soft": it shares if it must.
 	AntiAffinity string `json:"antiAffinity,omitempty"`
@@ -113,6 +117,10 @@ func decode(text json.RawMessage, dir string) (Config, error) {
 	}
 	if !slices.Contains([]string{"hard", "soft"}, c.AntiAffinity) {
 		return c, fault.Invalid.Errorf("configuration of driver openstack: antiAffinity is %q, not hard or soft", c.AntiAffinity)
+	}
+	if c.ConfigDrive == nil {
+		yes := true
+		c.ConfigDrive = &yes
 	}
 	if c.Clouds == "" {
 		c.Clouds = "clouds.yaml"

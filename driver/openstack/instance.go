@@ -207,7 +207,7 @@ func (a *account) giveUp(ctx context.Context, s *servers.Server, want driver.Ins
 	if err := unlessGone(a.serverTable().drop(ctx, s.ID)); err != nil {
 		return err
 	}
-	if strings.Contains(s.Fault.Message, "No valid host") || strings.Contains(s.Fault.Message, "Exceeded maximum number of retries") {
+	if strings.Contains(s.Fault.Message, "No valid host") {
 		return fault.Exhausted.Errorf("no host has room for instance %s: %s", want.ID, s.Fault.Message)
 	}
 	return fault.Unavailable.Errorf("Nova could not start instance %s: %s", want.ID, s.Fault.Message)

@@ -40,7 +40,7 @@ func needLab(t *testing.T) lab {
 
 func (l lab) open(t *testing.T, owner driver.Owner) *driver.Cloud {
 	t.Helper()
-	config := fmt.Sprintf(`{"cloud": %q, "clouds": %q}`, l.cloud, l.clouds)
+	config := fmt.Sprintf(`{"cloud": %q, "clouds": %q, "configDrive": false}`, l.cloud, l.clouds)
 	c, err := openstack.Open(t.Context(), owner, t.TempDir(), json.RawMessage(config), slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if err != nil {
 		t.Fatal(err)

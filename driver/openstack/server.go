@@ -43,10 +43,9 @@ func (a *account) createServer(ctx context.Context, want driver.Instance) (drive
 	if err != nil {
 		return want, err
 	}
-	drive := true
 	o := servers.CreateOpts{
 		Name: hostname(want.Meta), FlavorRef: flavor, BlockDevice: disks, Networks: cards, UserData: data,
-		AvailabilityZone: want.Zone, ConfigDrive: &drive, Metadata: a.metadataOf("instance", want.ID, notedInstance(want)),
+		AvailabilityZone: want.Zone, ConfigDrive: a.config.ConfigDrive, Metadata: a.metadataOf("instance", want.ID, notedInstance(want)),
 	}
 	o.Metadata[restartsKey] = strconv.FormatInt(want.Restarts, 10)
 	if speaks(a.compute, "2.52") {
