@@ -1,0 +1,267 @@
+package crash
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kontor-cloud/kontor/db/dbtest"
+	"github.com/kontor-cloud/kontor/driver"
+	"github.com/kontor-cloud/kontor/failpoint"
+	"github.com/kontor-cloud/kontor/seca"
+)
+
+// TestCrucible kills the exchange or the agent at each moment that has a name,
+// while customers order, resize, switch and delete, and looks at the platform
+// after each. The short form visits a few points on SQLite.
+func TestCrucible(t *testing.T) {
+	if os.Getenv("KONTOR_CRUCIBLE") == "" {
+		t.Run("short", func(t *testing.T) {
+			visitAll(t, "", 4, []failpoint.Point{
+				failpoint.PutWritten, failpoint.GroupRun, failpoint.ObserveDone, failpoint.CreateCalled, failpoint.DeleteCalled,
+			})
+		})
+		return
+	}
+	every := slices.Concat(failpoint.Exchange(), failpoint.Agent())
+	t.Run("sqlite", func(t *testing.T) { visitAll(t, "", 6, every) })
+	t.Run("postgres", func(t *testing.T) { visitAll(t, dbtest.PostgresURL(t), 6, every) })
+}
+
+// A tour is a visit to many points with the same customers.
+type tour struct {
+	*stage
+	customer *customer
+	slots    []*slot
+	orders   atomic.Int64
+	names    atomic.Int64 // of tenants
+	cloud    func() *driver.Cloud
+}
+
+func visitAll(t *testing.T, postgres string, slots int, points []failpoint.Point) {
+	t.Helper()
+	rng := seeded(t)
+	s := newStage(t, "", postgres, "fake", scriptedCloud)
+	full := len(points) > 10
+	if full {
+		s.beginAtPoints()
+	} else {
+		s.begin()
+	}
+	tr := &tour{stage: s, cloud: s.copyOfFake}
+	tr.customer, tr.slots = s.places(rng, slots)
+	rng.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
+	for _, p := range points {
+		if !slices.Contains(once, p) {
+			n := 1
+			if !slices.Contains(atStart, p) {
+				n += rng.IntN(3)
+			}
+			tr.visit(p, n)
+		}
+	}
+	if full {
+		tr.faults()
+	}
+	s.compare(tr.customer, tr.slots)
+	s.resync()
+	s.clear(tr.customer, tr.slots)
+	if left := s.platformNow(tr.cloud()); len(left) > 0 {
+		t.Errorf("left on the platform: %v", left)
+	}
+}
+
+// once are the points to which only the beginning of an exchange or agent comes.
+var once = []failpoint.Point{
+	failpoint.MigrationBegun, failpoint.MigrationRun, failpoint.MigrationDone, failpoint.TokenMade,
+	failpoint.KeyMade, failpoint.EnrolUsed, failpoint.EnrolDone, failpoint.EnrolledUnkept,
+}
+
+// atStart are those to which an agent comes once in its life, or brings its exchange.
+var atStart = []failpoint.Point{
+	failpoint.JournalCompacted, failpoint.InventorySaved, failpoint.OrphansSaved, failpoint.RenewDone, failpoint.RenewedUnkept,
+	failpoint.OrphanCondemned, failpoint.TenantMade, failpoint.TenantJoined,
+}
+
+// beginAtPoints begins like begin, and both sides die at every step of that.
+func (s *stage) beginAtPoints() {
+	s.t.Helper()
+	died := func(p *process, at failpoint.Point) {
+		s.t.Helper()
+		if !p.dies(20 * time.Second) {
+			s.t.Fatalf("the %s has not come to %q", p.name, at)
+		}
+		s.table = append(s.table, result{name: string(at), kills: 1})
+	}
+	s.exchange.fails = string(failpoint.MigrationBegun)
+	s.run(s.exchange)
+	for _, next := range []failpoint.Point{failpoint.MigrationRun, failpoint.MigrationDone, failpoint.TokenMade, ""} {
+		died(s.exchange, failpoint.Point(s.exchange.fails))
+		s.again(s.exchange, string(next))
+	}
+	s.operate(s.url(), s.joinFile())
+
+	s.agent.fails = string(failpoint.KeyMade)
+	s.run(s.agent)
+	died(s.agent, failpoint.KeyMade)
+	s.again(s.exchange, string(failpoint.EnrolUsed))
+	s.again(s.agent, string(failpoint.EnrolledUnkept))
+	died(s.exchange, failpoint.EnrolUsed)
+	s.again(s.exchange, string(failpoint.EnrolDone))
+	died(s.exchange, failpoint.EnrolDone)
+	s.again(s.exchange, "")
+	died(s.agent, failpoint.EnrolledUnkept)
+	s.again(s.agent, "")
+	s.open()
+}
+
+// visit has a process die when it comes to a point for the n-th time, while
+// customers work.
+func (tr *tour) visit(p failpoint.Point, n int) {
+	tr.t.Helper()
+	victim := tr.target(p)
+	tr.trial(fmt.Sprint(p), func() int {
+		what := fmt.Sprintf("%s#%d", p, n)
+		switch p {
+		case failpoint.OrphanCondemned:
+			tr.makeOrphan()
+		case failpoint.RenewDone:
+			tr.again(tr.agent, "on "+string(failpoint.Hurry))
+			defer tr.again(tr.agent, "")
+		case failpoint.RenewedUnkept:
+			what += ";on " + string(failpoint.Hurry)
+		}
+		tr.again(victim, what)
+		switch p {
+		case failpoint.InventorySaved, failpoint.OrphansSaved:
+			tr.again(tr.agent, "")
+		case failpoint.TenantMade, failpoint.TenantJoined:
+			tr.makeTenant()
+		}
+		return tr.awaitDeath(victim, p)
+	})
+}
+
+// trial lets customers work while something goes wrong, and audits what there
+// is afterwards. do reports how often something died.
+func (tr *tour) trial(name string, do func() int) {
+	tr.t.Helper()
+	r := result{name: name}
+	before := tr.orders.Load()
+	ctx, cancel := context.WithTimeout(tr.t.Context(), 4*time.Minute)
+	defer cancel()
+	work, ctx := errgroup.WithContext(ctx)
+	stop := make(chan struct{})
+	for _, s := range tr.slots {
+		work.Go(func() error {
+			for {
+				if err := s.order(ctx); err != nil {
+					return err
+				}
+				if tr.orders.Add(1); isClosed(stop) {
+					return nil
+				}
+			}
+		})
+	}
+	r.kills = do()
+	close(stop)
+	err := work.Wait()
+	r.orders = int(tr.orders.Load() - before)
+	switch {
+	case err == nil:
+		tr.compare(tr.customer, tr.slots)
+		tr.audit(&r, tr.customer, tr.cloud())
+	case errors.Is(err, errBroken):
+		r.lost++
+	default:
+		r.stuck++
+	}
+	tr.table = append(tr.table, r)
+	if err != nil {
+		tr.t.Fatalf("%s: %v", name, err)
+	}
+}
+
+// order makes what is in a slot, changes it, switches it, and often deletes it.
+func (s *slot) order(ctx context.Context) error {
+	if err := s.make(ctx); err != nil {
+		return err
+	}
+	if s.chance(60) {
+		if err := s.change(ctx); err != nil {
+			return err
+		}
+		vm := s.items[len(s.items)-1]
+		if s.chance(50) && s.promiseOf(vm).power == seca.On {
+			if err := s.power(ctx, vm, seca.Off); err != nil {
+				return err
+			}
+		}
+	}
+	if s.chance(60) {
+		return s.unmake(ctx)
+	}
+	return nil
+}
+
+// makeTenant makes a tenant although the exchange dies at it.
+func (tr *tour) makeTenant() {
+	tr.t.Helper()
+	name := fmt.Sprintf("t%d", tr.names.Add(1))
+	go func() { // the answer does not come
+		tr.client.Put(tr.t.Context(), tr.client.Exchange("tenants", name), map[string]any{"spec": map[string]any{"admins": []string{"admin"}}}, 0) //nolint:errcheck // see above
+	}()
+}
+
+// makeOrphan has the platform find again what was deleted: a volume that the
+// exchange knows to be gone.
+func (tr *tour) makeOrphan() {
+	tr.t.Helper()
+	i := tr.item("block-storage", "", fmt.Sprintf("stray%d", tr.names.Add(1)), `{"sizeGB": 1, "skuRef": {"resource": "skus/seca.rd100"}}`)
+	c := &customer{client: tr.client, patient: time.Minute, promise: map[string]*fact{}}
+	steps := []func(context.Context, item) error{
+		func(ctx context.Context, i item) error { return c.put(ctx, i, 1) }, c.active,
+	}
+	for _, step := range steps {
+		if err := step(tr.t.Context(), i); err != nil {
+			tr.t.Fatal(err)
+		}
+	}
+	path := filepath.Join(tr.agentDir, "fake.jsonl")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	line := ""
+	for l := range strings.Lines(string(b)) {
+		var r struct{ Row json.RawMessage }
+		if strings.Contains(l, i.urn+`"`) && json.Unmarshal([]byte(l), &r) == nil && len(r.Row) > 0 {
+			line = l
+		}
+	}
+	for _, step := range []func(context.Context, item) error{c.remove, c.gone} {
+		if err := step(tr.t.Context(), i); err != nil {
+			tr.t.Fatal(err)
+		}
+	}
+	tr.agent.kill()
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteString(line)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil || line == "" {
+		tr.t.Fatalf("put %q back: %v", line, err)
+	}
+}
