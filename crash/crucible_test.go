@@ -15,7 +15,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/kontor-cloud/kontor/db/dbtest"
 	"github.com/kontor-cloud/kontor/driver"
 	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/seca"
@@ -27,15 +26,18 @@ import (
 func TestCrucible(t *testing.T) {
 	if os.Getenv("KONTOR_CRUCIBLE") == "" {
 		t.Run("short", func(t *testing.T) {
-			visitAll(t, "", 4, []failpoint.Point{
+			visitAll(t, "", nil, 4, []failpoint.Point{
 				failpoint.PutWritten, failpoint.GroupRun, failpoint.ObserveDone, failpoint.CreateCalled, failpoint.DeleteCalled,
 			})
 		})
 		return
 	}
 	every := slices.Concat(failpoint.Exchange(), failpoint.Agent())
-	t.Run("sqlite", func(t *testing.T) { visitAll(t, "", 6, every) })
-	t.Run("postgres", func(t *testing.T) { visitAll(t, dbtest.PostgresURL(t), 6, every) })
+	t.Run("sqlite", func(t *testing.T) { visitAll(t, "", nil, 6, every) })
+	t.Run("postgres", func(t *testing.T) {
+		url, restart := ownPostgres(t)
+		visitAll(t, url, restart, 6, every)
+	})
 }
 
 // A tour is a visit to many points with the same customers.
@@ -46,9 +48,10 @@ type tour struct {
 	orders   atomic.Int64
 	names    atomic.Int64 // of tenants
 	cloud    func() *driver.Cloud
+	restart  func() // of the database, if it can
 }
 
-func visitAll(t *testing.T, postgres string, slots int, points []failpoint.Point) {
+func visitAll(t *testing.T, postgres string, restart func(), slots int, points []failpoint.Point) {
 	t.Helper()
 	rng := seeded(t)
 	s := newStage(t, "", postgres, "fake", scriptedCloud)
@@ -58,7 +61,7 @@ func visitAll(t *testing.T, postgres string, slots int, points []failpoint.Point
 	} else {
 		s.begin()
 	}
-	tr := &tour{stage: s, cloud: s.copyOfFake}
+	tr := &tour{stage: s, cloud: s.copyOfFake, restart: restart}
 	tr.customer, tr.slots = s.places(rng, slots)
 	rng.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
 	for _, p := range points {
