@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/kontor-cloud/kontor/driver"
+	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/seca"
 )
@@ -32,7 +33,9 @@ func (a *agent) adopt(ctx context.Context, e *entry) {
 	}
 	err := a.journal.announce(ctx, intent{ID: e.id(), Call: "create", Attempt: as.Attempt, Lived: e.lived})
 	if err == nil {
+		failpoint.Here(failpoint.AdoptWritten)
 		_, err = a.throttle.act(ctx, func(ctx context.Context) (any, error) { return nil, e.kind.adopt(ctx, e.want.Adopt, as) })
+		failpoint.Here(failpoint.AdoptCalled)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

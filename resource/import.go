@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/seca"
 	"github.com/kontor-cloud/kontor/urn"
@@ -37,7 +38,7 @@ func (s *Store) Import(ctx context.Context, all []Import, env Env) error {
 		d.native, d.power = m.Native, m.Power
 		drafts[i] = d
 	}
-	return s.write(ctx, env.Region, nil, func(ctx context.Context, tx *db.Tx, revision int64, now time.Time) error {
+	err := s.write(ctx, env.Region, nil, func(ctx context.Context, tx *db.Tx, revision int64, now time.Time) error {
 		before, err := imported(ctx, tx, env.Region)
 		if err != nil {
 			return err
@@ -55,8 +56,11 @@ func (s *Store) Import(ctx context.Context, all []Import, env Env) error {
 			}
 			before[Native{d.kind.Name, d.native}] = r
 		}
+		failpoint.Here(failpoint.ImportWritten)
 		return nil
 	})
+	failpoint.Here(failpoint.ImportDone)
+	return err
 }
 
 // A Native names a thing by what the platform calls it.
