@@ -124,6 +124,8 @@ func (a *agent) compare(k *kind, all map[string]any) []wire.Difference {
 			continue
 		case !there && k.data && e.expected():
 			d.Action, d.Detail = "report", "its data is lost"
+		case !there && e.foreign():
+			d.Action, d.Detail = "adopt", e.said.Message
 		case !there:
 			d.Action, d.Detail = "create", e.said.Message
 		case k.meta(have).State == driver.Failed:

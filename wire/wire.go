@@ -191,7 +191,7 @@ type Difference struct {
 	URN    string `json:"urn,omitempty"`
 	Have   string `json:"have"`   // absent, building, ready, failed, changed
 	Want   string `json:"want"`   // present, absent, unknown to the exchange
-	Action string `json:"action"` // create, update, delete, report
+	Action string `json:"action"` // create, adopt, update, delete, report
 	Detail string `json:"detail,omitempty"`
 }
 
