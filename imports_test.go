@@ -17,7 +17,7 @@ var may = map[string]string{
 	// drivers know nothing of the exchange
 	"driver/drivertest": "driver fault", "driver/fake": "driver fault",
 	"driver/openstack": "driver fault",
-	"driver/qemu": "driver fault driver/qemu/vnet", "driver/qemu/vnet": "driver fault",
+	"driver/qemu":      "driver fault driver/qemu/vnet", "driver/qemu/vnet": "driver fault",
 	// nouns, each importing only what stands before it
 	"tenant":   "db fault seca urn",
 	"provider": "db driver failpoint fault seca urn wire tenant",

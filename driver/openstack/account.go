@@ -151,24 +151,39 @@ func projectOf(p *gophercloud.ProviderClient) (string, error) {
 	return project.ID, nil
 }
 
-// services finds the services in the catalogue. Compute and network must be there.
-func (a *account) services(ctx context.Context, p *gophercloud.ProviderClient, where gophercloud.EndpointOpts) (err error) {
-	if a.compute, err = openstack.NewComputeV2(p, where); err != nil {
-		return fault.Unsupported.Errorf("find Nova: %w", err)
-	}
-	if a.network, err = openstack.NewNetworkV2(p, where); err != nil {
-		return fault.Unsupported.Errorf("find Neutron: %w", err)
-	}
-	if c, err := openstack.NewBlockStorageV3(p, where); err == nil {
-		a.volume = c
-		if err := negotiate(ctx, c, a.profile.Volume); err != nil {
-			return kindOf(err, "ask Cinder for its version")
+// services finds the services in the catalogue. Compute and network must be
+// there; one that does not answer is not taken for one that is missing.
+func (a *account) services(ctx context.Context, p *gophercloud.ProviderClient, where gophercloud.EndpointOpts) error {
+	for _, s := range []struct {
+		name     string
+		needed   bool
+		client   **gophercloud.ServiceClient
+		make     func(*gophercloud.ProviderClient, gophercloud.EndpointOpts) (*gophercloud.ServiceClient, error)
+		versions string // the highest to ask for
+	}{
+		{"Nova", true, &a.compute, openstack.NewComputeV2, a.profile.Compute},
+		{"Neutron", true, &a.network, openstack.NewNetworkV2, ""},
+		{"Cinder", false, &a.volume, openstack.NewBlockStorageV3, a.profile.Volume},
+		{"Glance", false, &a.image, openstack.NewImageV2, ""},
+	} {
+		c, err := s.make(p, where)
+		absent := errors.As(err, new(gophercloud.ErrEndpointNotFound)) || errors.As(err, new(*gophercloud.ErrEndpointNotFound))
+		switch {
+		case absent && s.needed:
+			return fault.Unsupported.Errorf("this cloud's catalogue has no %s: %w", s.name, err)
+		case absent:
+			continue
+		case err != nil:
+			return kindOf(err, "find "+s.name)
 		}
+		if s.versions != "" {
+			if err := negotiate(ctx, c, s.versions); err != nil {
+				return kindOf(err, "ask "+s.name+" for its version")
+			}
+		}
+		*s.client = c
 	}
-	if c, err := openstack.NewImageV2(p, where); err == nil {
-		a.image = c
-	}
-	return kindOf(negotiate(ctx, a.compute, a.profile.Compute), "ask Nova for its version")
+	return nil
 }
 
 // negotiate sets the highest microversion that both sides know.

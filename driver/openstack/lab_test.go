@@ -49,8 +49,14 @@ func (l lab) open(t *testing.T, owner driver.Owner) *driver.Cloud {
 	return c
 }
 
+// TestLabOpenStack runs against a real cloud, whose project it leaves as it
+// found it; what a run that was killed has left goes first.
 func TestLabOpenStack(t *testing.T) {
 	l := needLab(t)
+	for _, owner := range []driver.Owner{us, them} {
+		sweep(t, l.open(t, owner))
+	}
+	t.Run("GuestServesHTTP", func(t *testing.T) { guestServes(t, l) })
 	t.Run("conformance", func(t *testing.T) {
 		drivertest.Run(t, drivertest.Platform{
 			Open:    func(t *testing.T) *driver.Cloud { return l.open(t, us) },

@@ -2,7 +2,7 @@ package openstack
 
 import (
 	"context"
-	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -92,8 +92,11 @@ func (a *account) console(ctx context.Context, id string, tail int) ([]byte, err
 		return nil, fault.Missing.Errorf("instance %s does not exist", id)
 	}
 	text, err := servers.ShowConsoleOutput(ctx, a.compute, s.ID, servers.ShowConsoleOutputOpts{Length: max(tail, 1)}).Extract()
+	if isCode(err, http.StatusNotFound) {
+		return nil, fault.Conflict.Errorf("instance %s has no console while it is %s", id, strings.ToLower(s.Status))
+	}
 	if err != nil {
-		return nil, kindOf(err, fmt.Sprintf("read the console of instance %s", id))
+		return nil, kindOf(err, "read the console of instance "+id)
 	}
 	return []byte(text[max(0, len(text)-max(0, tail)):]), nil
 }
