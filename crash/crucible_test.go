@@ -2,7 +2,6 @@ package crash
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/kontor-cloud/kontor/client"
 	"github.com/kontor-cloud/kontor/driver"
 	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/seca"
@@ -149,7 +149,7 @@ func (tr *tour) visit(p failpoint.Point, n int) {
 		case failpoint.InventorySaved, failpoint.OrphansSaved:
 			tr.again(tr.agent, "")
 		case failpoint.TenantMade, failpoint.TenantJoined:
-			tr.makeTenant()
+			defer tr.makeTenant()()
 		}
 		return tr.awaitDeath(victim, p)
 	})
@@ -218,13 +218,26 @@ func (s *slot) order(ctx context.Context) error {
 	return nil
 }
 
-// makeTenant makes a tenant although the exchange dies at it.
-func (tr *tour) makeTenant() {
-	tr.t.Helper()
-	name := fmt.Sprintf("t%d", tr.names.Add(1))
-	go func() { // the answer does not come
-		tr.client.Put(tr.t.Context(), tr.client.Exchange("tenants", name), map[string]any{"spec": map[string]any{"admins": []string{"admin"}}}, 0) //nolint:errcheck // see above
+// makeTenant begins to make a tenant, and goes on although the exchange dies at
+// it. The function returned waits until the tenant is whole.
+func (tr *tour) makeTenant() (wait func()) {
+	name, made := fmt.Sprintf("t%d", tr.names.Add(1)), make(chan error, 1)
+	go func() {
+		_, err := tr.customer.until(tr.t.Context(), func() error {
+			_, _, err := tr.client.Put(tr.t.Context(), tr.client.Exchange("tenants", name), map[string]any{"spec": map[string]any{"admins": []string{"admin"}}}, 0)
+			return err
+		})
+		made <- err
 	}()
+	return func() {
+		tr.t.Helper()
+		if err := <-made; err != nil {
+			tr.t.Errorf("tenant %s: %v", name, err)
+		}
+		if _, err := client.All(tr.client.List(tr.t.Context(), "/providers/seca.authorization/v1/tenants/"+name+"/role-assignments", client.Query{})); err != nil {
+			tr.t.Errorf("the admins of tenant %s: %v", name, err)
+		}
+	}
 }
 
 // makeOrphan has the platform find again what was deleted: a volume that the
@@ -248,8 +261,7 @@ func (tr *tour) makeOrphan() {
 	}
 	line := ""
 	for l := range strings.Lines(string(b)) {
-		var r struct{ Row json.RawMessage }
-		if strings.Contains(l, i.urn+`"`) && json.Unmarshal([]byte(l), &r) == nil && len(r.Row) > 0 {
+		if strings.Contains(l, i.urn+`"`) {
 			line = l
 		}
 	}

@@ -12,11 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kontor-cloud/kontor/client"
 	"github.com/kontor-cloud/kontor/driver"
 	"github.com/kontor-cloud/kontor/driver/fake"
 	"github.com/kontor-cloud/kontor/failpoint"
-	"github.com/kontor-cloud/kontor/fault"
 )
 
 // scriptedCloud is a fake platform that does what a file says at each moment.
@@ -31,6 +29,7 @@ const scriptedCloud = `{"persist": true, "script": true, "late": "40ms", "delays
 type stage struct {
 	*world
 	front, back *proxy // of customers, of the agent
+	off         string // the safeguard that is missing, for KONTOR_FAILPOINT
 	table       []result
 }
 
@@ -183,19 +182,27 @@ func (s *stage) audit(r *result, c *customer, cloud *driver.Cloud) {
 	}
 }
 
-// everLost tells what the exchange has ever called lost: nothing ever was.
-func (s *stage) everLost(c *customer) (names []string) {
+// raw is what the fake platform keeps for a resource, whether it lists it yet
+// or not. It is "" if there is nothing.
+func (s *stage) raw(urn string) string {
 	s.t.Helper()
-	for _, f := range c.promise {
-		have, err := s.client.Get(s.t.Context(), f.item.at)
-		if err != nil {
-			s.t.Fatal(err)
+	b, err := os.ReadFile(filepath.Join(s.agentDir, "fake.jsonl"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	rows, owner := map[string]string{}, ""
+	for line := range strings.Lines(string(b)) {
+		var r struct {
+			ID  string
+			Row json.RawMessage
 		}
-		if strings.Contains(string(have.Status), `"Lost"`) {
-			names = append(names, f.item.urn)
+		json.Unmarshal([]byte(line), &r) //nolint:errcheck // the last may be cut off
+		rows[r.ID] = string(r.Row)
+		if strings.Contains(line, urn+`"`) {
+			owner = r.ID
 		}
 	}
-	return names
+	return rows[owner]
 }
 
 // print shows what was tried.
@@ -227,13 +234,6 @@ func (s *stage) print() {
 			f.Close()
 		}
 	}
-}
-
-// gone reports whether nothing is at an address any more.
-func gone(c *client.Client, t *testing.T, at string) bool {
-	t.Helper()
-	_, err := c.Get(t.Context(), at)
-	return fault.KindOf(err) == fault.Missing
 }
 
 // kill ends a process that may have ended.
