@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 
@@ -65,6 +66,7 @@ func kindOf(err error) fault.Kind {
 	case errors.Is(err, sql.ErrNoRows):
 		return fault.Missing
 	case errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone),
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), // the server died in the middle of an answer
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
 		errors.As(err, &network), errors.As(err, &connect), pgconn.SafeToRetry(err):
 		return fault.Unavailable

@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -44,6 +47,14 @@ func TestErrorsHaveKinds(t *testing.T) {
 			t.Errorf("no row: %v", err)
 		}
 	})
+}
+
+func TestServerThatDiesInTheMiddleIsAway(t *testing.T) {
+	for _, err := range []error{io.EOF, io.ErrUnexpectedEOF, &net.OpError{Op: "read", Err: syscall.ECONNRESET}} {
+		if got := db.Fault(fmt.Errorf("query: %w", err)); fault.KindOf(got) != fault.Unavailable {
+			t.Errorf("%v is of kind %q, want unavailable", err, fault.KindOf(got))
+		}
+	}
 }
 
 func TestValuesComeBackAsTheyWere(t *testing.T) {
