@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -254,7 +253,7 @@ func (tr *tour) makeOrphan() {
 			tr.t.Fatal(err)
 		}
 	}
-	path := filepath.Join(tr.agentDir, "fake.jsonl")
+	path := tr.fakeJournal()
 	b, err := os.ReadFile(path)
 	if err != nil {
 		tr.t.Fatal(err)

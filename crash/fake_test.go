@@ -192,10 +192,18 @@ func (w *world) clear(c *customer, all []*slot) {
 	}
 }
 
+// fakeJournal is where the fake platform keeps what it has.
+func (w *world) fakeJournal() string {
+	if w.cloudDir != "" { // a disk of its own, as platforms have
+		return filepath.Join(w.cloudDir, "fake.jsonl")
+	}
+	return filepath.Join(w.agentDir, "fake.jsonl")
+}
+
 // copyOfFake opens a copy of what the fake cloud has kept.
 func (w *world) copyOfFake() *driver.Cloud {
 	w.t.Helper()
-	b, err := os.ReadFile(filepath.Join(w.agentDir, "fake.jsonl"))
+	b, err := os.ReadFile(w.fakeJournal())
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -1,10 +1,12 @@
 package crash
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -132,8 +134,9 @@ func TestCrucibleOnAFullDisk(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	s := newStage(t, dir, "", "fake", scriptedCloud)
-	s.quiet = true // a full disk is worth an error in the log
+	cloud := t.TempDir()
+	s := newStage(t, dir, "", "fake", strings.Replace(scriptedCloud, "{", fmt.Sprintf(`{"dir": %q, `, cloud), 1))
+	s.cloudDir, s.quiet = cloud, true // a full disk is worth an error in the log
 	s.begin()
 	tr := &tour{stage: s, cloud: s.copyOfFake}
 	tr.customer, tr.slots = s.places(rand.New(rand.NewPCG(1, 0)), 4)

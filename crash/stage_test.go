@@ -110,7 +110,7 @@ func (s *stage) script(sc fake.Script) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	path := filepath.Join(s.agentDir, "faults.json")
+	path := filepath.Join(filepath.Dir(s.fakeJournal()), "faults.json")
 	if err := errors.Join(os.WriteFile(path+".new", b, 0o600), os.Rename(path+".new", path)); err != nil {
 		s.t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func (s *stage) audit(r *result, c *customer, cloud *driver.Cloud) {
 // or not. It is "" if there is nothing.
 func (s *stage) raw(urn string) string {
 	s.t.Helper()
-	b, err := os.ReadFile(filepath.Join(s.agentDir, "fake.jsonl"))
+	b, err := os.ReadFile(s.fakeJournal())
 	if err != nil {
 		s.t.Fatal(err)
 	}

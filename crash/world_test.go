@@ -35,7 +35,8 @@ type world struct {
 	exchange *process
 	agent    *process
 	agentDir string
-	quiet    bool // errors in logs are expected
+	cloudDir string // of the fake platform
+	quiet    bool   // errors in logs are expected
 }
 
 // newWorld starts an exchange, on PostgreSQL if its URL is given, makes a tenant

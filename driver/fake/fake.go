@@ -53,6 +53,9 @@ type Config struct {
 	// outlives a process that is killed, as machines in a cloud do.
 	Persist bool `json:"persist,omitempty"`
 
+	// Dir is where the journal and the script are, if not in the agent's directory.
+	Dir string `json:"dir,omitempty"`
+
 	// Script makes the platform do what the file faults.json in the agent's
 	// directory says at each moment: see Script.
 	Script bool `json:"script,omitempty"`
@@ -117,6 +120,9 @@ func Open(ctx context.Context, owner driver.Owner, dir string, config json.RawMe
 		}
 	}
 	p := New(c)
+	if c.Dir != "" {
+		dir = c.Dir
+	}
 	if c.Persist {
 		if err := p.load(dir); err != nil {
 			return nil, err
