@@ -34,7 +34,7 @@ loops() {
 # disk finds the data volume: where this guest mounts it by itself, or else a
 # disk that is blank and not in use.
 disk() {
-    disk= wait=3
+    disk= wait=15
     [ ! -x /etc/rc.disks ] || wait=90
     while [ $wait -gt 0 ]; do
         disk=$(awk '$2 ~ "^/mnt/" {print $2; exit}' /proc/mounts)
