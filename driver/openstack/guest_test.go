@@ -114,7 +114,37 @@ func guestServes(t *testing.T, l lab) {
 	if err := c.PublicIPs.Delete(t.Context(), "ip"); !errors.Is(err, fault.Conflict) {
 		t.Errorf("Delete of a public address in use: %v", err)
 	}
+	attachedVolume(t, c)
+	hostsAreNotShared(t, c, l)
 	sweep(t, c)
+}
+
+// attachedVolume makes an image of a volume in use, and starts another from it.
+// The volume itself grows, or the driver says why not.
+func attachedVolume(t *testing.T, c *driver.Cloud) {
+	settle(t, c.Images, driver.Image{Meta: meta("picture"), Volume: "disk", Arch: "amd64"})
+	settle(t, c.Volumes, driver.Volume{Meta: meta("disk2"), SizeGB: 1, Image: "picture"})
+	_, err := c.Volumes.Ensure(t.Context(), driver.Volume{Meta: meta("disk"), SizeGB: 2})
+	if !errors.Is(err, fault.Conflict) && !errors.Is(err, fault.Unsupported) {
+		t.Errorf("growing an attached volume on a backend that cannot: %v", err)
+	}
+	for v, err := range c.Volumes.List(t.Context()) {
+		if err != nil || v.State != driver.Ready {
+			t.Errorf("volume %s is %s (%s), %v", v.ID, v.State, v.Detail, err)
+		}
+	}
+}
+
+// hostsAreNotShared orders a second machine of a group where there is one host.
+func hostsAreNotShared(t *testing.T, c *driver.Cloud, l lab) {
+	want := driver.Instance{Meta: meta("vm2"), SKU: l.sku, VCPU: 1, RAMGiB: 1, BootVolume: "disk2", AntiAffinity: "apart"}
+	poll(t, "refusal for want of a second host", func() (bool, error) {
+		have, err := c.Instances.Ensure(t.Context(), want)
+		if have.State == driver.Ready {
+			t.Skip("this cloud has more than one host")
+		}
+		return errors.Is(err, fault.Exhausted), err
+	})
 }
 
 // order makes all that the machine needs, and the machine.
@@ -138,7 +168,7 @@ func order(t *testing.T, c *driver.Cloud, l lab) {
 	}
 	settle(t, c.Volumes, driver.Volume{Meta: meta("disk"), SizeGB: 1, SKU: inv.StorageSKUs[0].Name, Image: driver.OfferedImage(l.image)})
 	settle(t, c.Instances, driver.Instance{
-		Meta: meta("vm"), SKU: l.sku, VCPU: 1, RAMGiB: 1, BootVolume: "disk", NICs: []string{"card"}, On: true,
+		Meta: meta("vm"), SKU: l.sku, VCPU: 1, RAMGiB: 1, BootVolume: "disk", NICs: []string{"card"}, On: true, AntiAffinity: "apart",
 		UserData: "#!/bin/sh\necho 'written by user data' > /www/index.html\n",
 	})
 }

@@ -33,23 +33,43 @@ func (a *account) imageKeeper() driver.Keeper[driver.Image] {
 	t := a.imageTable()
 	return keeper[driver.Image, *driver.Image]{
 		a: a, kind: t.kind, ensure: a.ensureImage,
-		list: func(ctx context.Context) ([]driver.Image, error) {
-			all, doubled, err := t.all(ctx)
-			var out []driver.Image
-			for id, i := range all {
-				have := viewImage(id, i)
-				doubt(&have.Meta, doubled[id])
-				out = append(out, have)
-			}
-			return out, err
-		},
+		list: a.listImages,
 		remove: func(ctx context.Context, id string) error {
-			if err := t.remove(ctx, id); err != nil {
+			if busy, err := a.dropCopies(ctx, id); err != nil {
 				return err
+			} else if busy {
+				return fault.Conflict.Errorf("the volume is being copied")
 			}
-			return a.dropCopies(ctx, id)
+			return t.remove(ctx, id)
 		},
 	}
+}
+
+// listImages counts a copy that an image is, or was, made of as a part of it.
+func (a *account) listImages(ctx context.Context) ([]driver.Image, error) {
+	all, doubled, err := a.imageTable().all(ctx)
+	if err != nil {
+		return nil, err
+	}
+	copies, _, err := a.copyTable().all(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []driver.Image
+	for id, i := range all {
+		have := viewImage(id, i)
+		doubt(&have.Meta, doubled[id])
+		if c, more := copies[id]; more && c.Status != "deleting" && have.State == driver.Ready {
+			have.State, have.Detail = driver.Building, "its copy is not removed yet"
+		}
+		out = append(out, have)
+	}
+	for id, c := range copies {
+		if _, done := all[id]; !done {
+			out = append(out, driver.Image{Meta: driver.Meta{ID: id, Native: c.ID, State: driver.Building, Detail: "copying the volume"}})
+		}
+	}
+	return out, nil
 }
 
 // viewImage reads the note in the image's properties.
@@ -101,8 +121,12 @@ func (a *account) ensureImage(ctx context.Context, want driver.Image) (driver.Im
 		return want, err
 	}
 	have := viewImage(want.ID, *i)
-	if have.State == driver.Ready {
-		err = a.dropCopies(ctx, want.ID)
+	if have.State != driver.Ready {
+		return have, nil
+	}
+	busy, err := a.dropCopies(ctx, want.ID)
+	if busy {
+		have.State, have.Detail = driver.Building, "its copy is not removed yet"
 	}
 	return have, err
 }
@@ -153,7 +177,10 @@ func (a *account) upload(ctx context.Context, want driver.Image) (driver.Image, 
 		want.Detail = "copying the volume"
 		return want, nil
 	case "error":
-		return want, fault.Unavailable.Errorf("the copy of the volume failed: %w", a.dropCopies(ctx, want.ID))
+		if _, err := a.dropCopies(ctx, want.ID); err != nil {
+			return want, err
+		}
+		return want, fault.Unavailable.Errorf("the copy of the volume failed; it will be tried again")
 	}
 	r, err := volumes.UploadImage(ctx, a.volume, v.ID, volumes.UploadImageOpts{
 		ImageName: a.mark("image", want.ID), DiskFormat: "raw", ContainerFormat: "bare",
@@ -185,18 +212,23 @@ func (a *account) markCopied(ctx context.Context, v *volumes.Volume) error {
 	return volumes.Update(ctx, a.volume, v.ID, volumes.UpdateOpts{Metadata: v.Metadata}).Err
 }
 
-// dropCopies removes what was only copied for an image.
-func (a *account) dropCopies(ctx context.Context, id string) error {
+// dropCopies removes what was only copied for an image, and reports whether
+// something of it is still busy.
+func (a *account) dropCopies(ctx context.Context, id string) (busy bool, err error) {
 	all, err := a.copyTable().some(ctx, id)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, c := range all {
-		if c.Status == "available" || strings.HasPrefix(c.Status, "error") {
+		switch {
+		case c.Status == "deleting": // it needs nobody any more
+		case c.Status == "available", strings.HasPrefix(c.Status, "error"):
 			if err := unlessGone(a.copyTable().drop(ctx, c.ID)); err != nil {
-				return err
+				return false, err
 			}
+		default:
+			busy = true
 		}
 	}
-	return nil
+	return busy, nil
 }
