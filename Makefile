@@ -6,7 +6,7 @@ TOOL  := go tool -modfile=tools/go.mod
 LINT  := $(CACHE)/bin/golangci-lint-v2.15.0
 IMAGE := $(or $(KONTOR_IMAGE),$(CACHE)/image/kontor-tiny.qcow2)
 
-.PHONY: build demo test race check lint bench fuzz lab golden clean image qemu crash
+.PHONY: build demo test race check lint bench fuzz lab golden clean image qemu crucible
 
 build: ## the binary, static
 	CGO_ENABLED=0 go build -trimpath -o $(BIN) ./cmd/kontor
@@ -46,6 +46,9 @@ bench: ## benchmarks, ten runs, compared with bench/baseline.txt
 
 fuzz: ## every fuzzer for FUZZTIME (default 1m)
 	hack/fuzz $(or $(FUZZTIME),1m)
+
+crucible: ## deaths at every named moment, faults, missing safeguards, on both databases (10 minutes)
+	KONTOR_CRUCIBLE=1 hack/test go test -count=1 -timeout 30m -v -run '^TestCrucible|^TestTrials|^TestMutations' ./crash
 
 lab: qemu image ## slow runs against real counterparts; skips say why
 	KONTOR_LAB=1 hack/test go test -count=1 -timeout 60m -v -run 'Lab' ./...
