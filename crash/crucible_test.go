@@ -39,15 +39,17 @@ func TestCrucible(t *testing.T) {
 	})
 }
 
+func (s *stage) lookAtFake(do func(*driver.Cloud)) { do(s.copyOfFake()) }
+
 // A tour is a visit to many points with the same customers.
 type tour struct {
 	*stage
 	customer *customer
 	slots    []*slot
 	orders   atomic.Int64
-	names    atomic.Int64 // of tenants
-	cloud    func() *driver.Cloud
-	restart  func() // of the database, if it can
+	names    atomic.Int64              // of tenants
+	look     func(func(*driver.Cloud)) // at the platform
+	restart  func()                    // of the database, if it can
 }
 
 func visitAll(t *testing.T, postgres string, restart func(), slots int, points []failpoint.Point) {
@@ -60,7 +62,7 @@ func visitAll(t *testing.T, postgres string, restart func(), slots int, points [
 	} else {
 		s.begin()
 	}
-	tr := &tour{stage: s, cloud: s.copyOfFake, restart: restart}
+	tr := &tour{stage: s, look: s.lookAtFake, restart: restart}
 	tr.customer, tr.slots = s.places(rng, slots)
 	rng.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
 	for _, p := range points {
@@ -78,7 +80,7 @@ func visitAll(t *testing.T, postgres string, restart func(), slots int, points [
 	s.compare(tr.customer, tr.slots)
 	s.resync()
 	s.clear(tr.customer, tr.slots)
-	if left := s.platformNow(tr.cloud()); len(left) > 0 {
+	if left := s.platformNow(s.copyOfFake()); len(left) > 0 {
 		t.Errorf("left on the platform: %v", left)
 	}
 }
@@ -183,7 +185,7 @@ func (tr *tour) trial(name string, do func() int) {
 	switch {
 	case err == nil:
 		tr.compare(tr.customer, tr.slots)
-		tr.audit(&r, tr.customer, tr.cloud())
+		tr.look(func(c *driver.Cloud) { tr.audit(&r, tr.customer, c) })
 	case errors.Is(err, errBroken):
 		r.lost++
 	default:

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kontor-cloud/kontor/driver"
 	"github.com/kontor-cloud/kontor/driver/fake"
 	"github.com/kontor-cloud/kontor/failpoint"
 )
@@ -93,7 +94,7 @@ func (tr *tour) partitioned() {
 	pause(tr.t.Context(), partitionFor)
 	tr.back.partition(false)
 	tr.compare(tr.customer, tr.slots)
-	tr.audit(&r, tr.customer, tr.cloud())
+	tr.look(func(c *driver.Cloud) { tr.audit(&r, tr.customer, c) })
 	after := tr.uptimes()
 	for urn, since := range before {
 		if !after[urn].Equal(since) {
@@ -108,7 +109,7 @@ func (tr *tour) partitioned() {
 func (tr *tour) uptimes() map[string]time.Time {
 	tr.t.Helper()
 	since := map[string]time.Time{}
-	for i, err := range tr.cloud().Instances.List(tr.t.Context()) {
+	for i, err := range tr.copyOfFake().Instances.List(tr.t.Context()) {
 		if err != nil {
 			tr.t.Fatal(err)
 		}
@@ -138,7 +139,7 @@ func TestCrucibleOnAFullDisk(t *testing.T) {
 	s := newStage(t, dir, "", "fake", strings.Replace(scriptedCloud, "{", fmt.Sprintf(`{"dir": %q, `, cloud), 1))
 	s.cloudDir, s.quiet = cloud, true // a full disk is worth an error in the log
 	s.begin()
-	tr := &tour{stage: s, cloud: s.copyOfFake}
+	tr := &tour{stage: s, look: s.lookAtFake}
 	tr.customer, tr.slots = s.places(rand.New(rand.NewPCG(1, 0)), 4)
 	for range 2 {
 		tr.trial("fault: disk full", func() int {

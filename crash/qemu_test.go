@@ -24,6 +24,7 @@ import (
 	"github.com/kontor-cloud/kontor/client"
 	"github.com/kontor-cloud/kontor/driver"
 	"github.com/kontor-cloud/kontor/driver/qemu"
+	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/seca"
 )
 
@@ -348,4 +349,29 @@ func (w *world) nothingLeft() {
 	if err != nil {
 		w.t.Error(err)
 	}
+}
+
+// TestLabCrucibleOnQEMU visits the points between Kontor and a platform with
+// real machines.
+func TestLabCrucibleOnQEMU(t *testing.T) {
+	config := qemuConfig(t)
+	rng := seeded(t)
+	s := newStage(t, "", "", "qemu", config)
+	s.patience = 90 * time.Second
+	s.begin()
+	t.Cleanup(func() { s.endGuests() })
+	tr := &tour{stage: s, customer: s.aCustomer(3 * time.Minute)}
+	tr.look = func(do func(*driver.Cloud)) { s.whileAgentIsAway(func() { do(s.openQEMU(config)) }) }
+	for n := range 3 {
+		tr.slots = append(tr.slots, &slot{customer: tr.customer, items: qemuItems(s.world, n), rng: rand.New(rand.NewPCG(rng.Uint64(), 0)), linger: 3 * time.Second})
+	}
+	for _, p := range []failpoint.Point{
+		failpoint.CreateWritten, failpoint.CreateCalled, failpoint.UpdateCalled, failpoint.EnsuredUnsaid, failpoint.DeleteWrittenOut,
+		failpoint.DeleteCalled, failpoint.GoneUnsaid, failpoint.Listed, failpoint.ReportSent, failpoint.PutWritten, failpoint.ObserveWritten,
+	} {
+		tr.visit(p, 1+rng.IntN(5))
+	}
+	s.resync()
+	s.clear(tr.customer, tr.slots)
+	s.nothingLeft()
 }

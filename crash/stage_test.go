@@ -28,8 +28,9 @@ const scriptedCloud = `{"persist": true, "script": true, "late": "40ms", "delays
 // before the exchange.
 type stage struct {
 	*world
-	front, back *proxy // of customers, of the agent
-	off         string // the safeguard that is missing, for KONTOR_FAILPOINT
+	front, back *proxy        // of customers, of the agent
+	off         string        // the safeguard that is missing, for KONTOR_FAILPOINT
+	patience    time.Duration // until a process has come to a point
 	table       []result
 }
 
@@ -48,7 +49,7 @@ func newStage(t *testing.T, dir, postgres, driverName, config string) *stage {
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	s := &stage{world: &world{t: t, dir: dir}}
+	s := &stage{world: &world{t: t, dir: dir}, patience: 20 * time.Second}
 	t.Cleanup(s.print)
 	bin, ports := build(t, "-tags", "crucible"), freePorts(t, 2)
 	s.front, s.back = newProxy(t, ports[0]), newProxy(t, ports[1])
@@ -91,7 +92,7 @@ func (s *stage) target(p failpoint.Point) *process {
 // awaitDeath waits until a process has come to its point, and starts it anew.
 func (s *stage) awaitDeath(p *process, at failpoint.Point) int {
 	s.t.Helper()
-	if !p.dies(20 * time.Second) {
+	if !p.dies(s.patience) {
 		s.t.Errorf("the %s has not come to %q", p.name, at)
 		s.again(p, "")
 		return 0
