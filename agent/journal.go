@@ -23,6 +23,7 @@ type journal struct {
 	waiting []chan error
 	pending bool // a flush is under way or due
 	lines   int  // in the file
+	torn    bool // the file may end in half a line, or lack some
 	state   map[string]intent
 }
 
@@ -81,6 +82,23 @@ func (j *journal) compact() error {
 	if err != nil {
 		return err
 	}
+	if err := j.write(f); err != nil {
+		f.Close()
+		return err
+	}
+	failpoint.Here(failpoint.JournalCompacted)
+	if err := os.Rename(j.path+".new", j.path); err != nil {
+		f.Close()
+		return err
+	}
+	if j.file != nil {
+		j.file.Close()
+	}
+	j.file, j.lines = f, len(j.state)
+	return syncDir(filepath.Dir(j.path))
+}
+
+func (j *journal) write(f *os.File) error {
 	w := bufio.NewWriter(f)
 	for _, i := range j.state {
 		b, err := json.Marshal(i)
@@ -92,18 +110,7 @@ func (j *journal) compact() error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	failpoint.Here(failpoint.JournalCompacted)
-	if err := os.Rename(j.path+".new", j.path); err != nil {
-		return err
-	}
-	if j.file != nil {
-		j.file.Close()
-	}
-	j.file, j.lines = f, len(j.state)
-	return syncDir(filepath.Dir(j.path))
+	return f.Sync()
 }
 
 // open returns what is known of a resource from before.
@@ -180,8 +187,9 @@ func (j *journal) flush() {
 			return
 		}
 		j.waiting, j.buffer = nil, nil
-		if j.lines > 10_000 && j.lines > 4*len(j.state) {
+		if j.torn || j.lines > 10_000 && j.lines > 4*len(j.state) {
 			err := j.compact() // has the buffer's content already
+			j.torn = err != nil
 			j.mu.Unlock()
 			answer(waiting, err)
 			continue
@@ -190,6 +198,11 @@ func (j *journal) flush() {
 		_, err := file.Write(buffer)
 		if err == nil {
 			err = file.Sync()
+		}
+		if err != nil {
+			j.mu.Lock()
+			j.torn = true
+			j.mu.Unlock()
 		}
 		answer(waiting, err)
 	}
