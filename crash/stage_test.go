@@ -41,8 +41,6 @@ type result struct {
 	orphans, doubles, lost, destroyed, stuck int
 }
 
-func (r result) bad() bool { return r.orphans+r.doubles+r.lost+r.destroyed+r.stuck > 0 }
-
 // newStage prepares an exchange and an agent; neither runs.
 func newStage(t *testing.T, dir, postgres, driverName, config string) *stage {
 	t.Helper()
