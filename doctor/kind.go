@@ -58,7 +58,8 @@ func kindOf[T any, P thing[T]](name string, k driver.Keeper[T]) kind {
 func settle[T any, P thing[T]](ctx context.Context, x *examination, k driver.Keeper[T], want T) (have T, err error) {
 	ctx, stop := context.WithTimeout(ctx, x.Patience)
 	defer stop()
-	now, trouble := errors.New("it was not asked for"), time.Time{}
+	var now error         // how it is
+	var trouble time.Time // since when calls have failed
 	for {
 		have, err = ensure(ctx, x, k, want)
 		m := P(&have).Base()

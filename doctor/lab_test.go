@@ -1,8 +1,10 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -10,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kontor-cloud/kontor/driver/openstack"
 	"github.com/kontor-cloud/kontor/driver/qemu"
 	"github.com/kontor-cloud/kontor/driver/qemu/vnet"
 )
@@ -28,7 +31,7 @@ func TestMain(m *testing.M) {
 			os.Exit(m.Run())
 		}
 		if err != nil {
-			slog.Error("ended", "error", err)
+			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		os.Exit(0)
@@ -129,4 +132,33 @@ func TestLabDoctorWithoutPublicAddress(t *testing.T) {
 			t.Errorf("%s is %+v", name, c)
 		}
 	}
+}
+
+// TestLabDoctorOnOpenStack examines the cloud of a clouds.yaml.
+func TestLabDoctorOnOpenStack(t *testing.T) {
+	clouds := os.Getenv("KONTOR_LAB_OPENSTACK_CLOUDS")
+	if os.Getenv("KONTOR_LAB") != "1" || clouds == "" {
+		t.Skip("set KONTOR_LAB=1, and KONTOR_LAB_OPENSTACK_CLOUDS to the path of a clouds.yaml")
+	}
+	settings, err := json.Marshal(map[string]any{
+		"clouds": clouds, "cloud": cmp.Or(os.Getenv("KONTOR_LAB_OPENSTACK_CLOUD"), "demo"), "configDrive": false,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(t.Context(), Config{
+		Driver: "openstack", Open: openstack.Open, Settings: settings, Dir: t.TempDir(),
+		Image: cmp.Or(os.Getenv("KONTOR_LAB_OPENSTACK_IMAGE"), "testbed"), SKU: cmp.Or(os.Getenv("KONTOR_LAB_OPENSTACK_SKU"), "t1.nano"),
+		Progress: func(what string) { t.Log(what) },
+		Log:      slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range r.Checks {
+		if c.Status == Fail || c.Status == Skip {
+			t.Errorf("%s: %s: %s", c.Name, c.Status, c.Detail)
+		}
+	}
+	t.Logf("measured: %+v", r.Measured)
 }

@@ -38,10 +38,19 @@ func (x *examination) probe(ctx context.Context, n *notes) {
 		name string
 		do   func(context.Context) (string, error)
 	}{
-		{"make network", p.network}, {"make gateway", p.gateway}, {"make route-table", p.routeTable},
-		{"make subnet", p.subnet}, {"make security-group", p.securityGroup}, {"make public-ip", p.publicIP},
-		{"make nic", p.nic}, {"make boot volume", p.bootVolume}, {"make data volume", p.dataVolume},
-		{"make instance", p.machine}, {"reach", p.reach}, {"round trip", p.roundTrip}, {"measure", p.results},
+		{"make network", p.network},
+		{"make gateway", p.gateway},
+		{"make route-table", p.routeTable},
+		{"make subnet", p.subnet},
+		{"make security-group", p.securityGroup},
+		{"make public-ip", p.publicIP},
+		{"make nic", p.nic},
+		{"make boot volume", p.bootVolume},
+		{"make data volume", p.dataVolume},
+		{"make instance", p.machine},
+		{"reach", p.reach},
+		{"round trip", p.roundTrip},
+		{"measure", p.results},
 		{"power cycle", p.cycle},
 	} {
 		x.check(ctx, s.name, s.do)
@@ -80,7 +89,7 @@ func build[T any, P thing[T]](ctx context.Context, p *probe, what string, k driv
 	return have, nil
 }
 
-// made gives a line of the report.
+// ready gives a line of the report.
 func ready(m driver.Meta, err error) (string, error) {
 	if err != nil {
 		return "", err
@@ -98,6 +107,7 @@ func (p *probe) given(what string) string {
 	return ""
 }
 
+// ids drops those of what there is not.
 func ids(all ...string) []string {
 	return slices.DeleteFunc(all, func(id string) bool { return id == "" })
 }
