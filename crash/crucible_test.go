@@ -144,6 +144,7 @@ func (tr *tour) visit(p failpoint.Point, n int) {
 			defer tr.again(tr.agent, "")
 		case failpoint.RenewedUnkept:
 			what += ";on " + string(failpoint.Hurry)
+		default: // needs no preparation
 		}
 		tr.again(victim, what)
 		switch p {
@@ -151,6 +152,7 @@ func (tr *tour) visit(p failpoint.Point, n int) {
 			tr.again(tr.agent, "")
 		case failpoint.TenantMade, failpoint.TenantJoined:
 			defer tr.makeTenant()()
+		default: // what customers do leads there
 		}
 		return tr.awaitDeath(victim, p)
 	})

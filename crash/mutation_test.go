@@ -73,8 +73,7 @@ func TestMutationsAreCaught(t *testing.T) {
 			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestTrials$/^"+string(m.guard)+"$", "-test.count=1")
 			child.Env = append(os.Environ(), switchedOff+"="+string(m.guard))
 			out, err := child.CombinedOutput()
-			var failed *exec.ExitError
-			if !errors.As(err, &failed) {
+			if _, failed := errors.AsType[*exec.ExitError](err); !failed {
 				t.Fatalf("without the safeguard %q the trial says: %v\n%s", m.guard, err, out)
 			}
 			if !regexp.MustCompile(m.says).Match(out) {
