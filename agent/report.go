@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/wire"
@@ -17,6 +19,7 @@ import (
 type reporter struct {
 	link exchange
 	log  *slog.Logger
+	pace *rate.Limiter
 
 	mu    sync.Mutex
 	open  map[string]wire.Observation
@@ -24,8 +27,18 @@ type reporter struct {
 	some  chan struct{}
 }
 
+// The batches that an agent sends: many at once when a customer waits for
+// something small, few for long when everything is said anew.
+const (
+	batchesPerSecond = 4
+	batchesAtOnce    = 5
+)
+
 func newReporter(l exchange, log *slog.Logger) *reporter {
-	return &reporter{link: l, log: log, open: map[string]wire.Observation{}, some: make(chan struct{}, 1)}
+	return &reporter{
+		link: l, log: log, pace: rate.NewLimiter(batchesPerSecond, batchesAtOnce),
+		open: map[string]wire.Observation{}, some: make(chan struct{}, 1),
+	}
 }
 
 // put has an observation sent soon, in place of an older one of the resource.
@@ -45,8 +58,7 @@ func (r *reporter) put(o wire.Observation) {
 // run sends until ctx ends.
 func (r *reporter) run(ctx context.Context) error {
 	for tries := 0; ; {
-		batch := r.take()
-		if len(batch) == 0 {
+		if !r.waiting() {
 			select {
 			case <-r.some:
 				continue
@@ -54,6 +66,10 @@ func (r *reporter) run(ctx context.Context) error {
 				return nil
 			}
 		}
+		if r.pace.Wait(ctx) != nil {
+			return nil
+		}
+		batch := r.take()
 		failpoint.Here(failpoint.ReportBatched)
 		var a wire.Accepted
 		err := r.link.post(ctx, wire.PathObservations, batch, &a)
@@ -73,6 +89,12 @@ func (r *reporter) run(ctx context.Context) error {
 		}
 		tries++
 	}
+}
+
+func (r *reporter) waiting() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.order) > 0
 }
 
 func (r *reporter) take() []wire.Observation {
