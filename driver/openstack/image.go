@@ -180,7 +180,7 @@ func (a *account) upload(ctx context.Context, want driver.Image) (driver.Image, 
 		if _, err := a.dropCopies(ctx, want.ID); err != nil {
 			return want, err
 		}
-		return want, fault.Unavailable.Errorf("the copy of the volume failed; it will be tried again")
+		return want, fault.Conflict.Errorf("the volume is attached, and this backend could not copy it as it is; detach it, or it is tried again")
 	}
 	r, err := volumes.UploadImage(ctx, a.volume, v.ID, volumes.UploadImageOpts{
 		ImageName: a.mark("image", want.ID), DiskFormat: "raw", ContainerFormat: "bare",
