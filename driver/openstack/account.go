@@ -208,14 +208,14 @@ func negotiate(ctx context.Context, c *gophercloud.ServiceClient, highest string
 func speaks(c *gophercloud.ServiceClient, version string) bool {
 	var a, b, x, y int
 	fmt.Sscanf(c.Microversion, "%d.%d", &a, &b) //nolint:errcheck // 0.0 is too old for anything
-	fmt.Sscanf(version, "%d.%d", &x, &y)        //nolint:errcheck
+	fmt.Sscanf(version, "%d.%d", &x, &y)        //nolint:errcheck // a constant of ours
 	return a > x || a == x && b >= y
 }
 
 // discover finds out what Neutron can do, and the network with public addresses.
 func (a *account) discover(ctx context.Context) error {
 	var have struct{ Extensions []struct{ Alias string } }
-	r, err := a.network.Get(ctx, a.network.ServiceURL("extensions"), &have, nil)
+	r, err := a.network.Get(ctx, a.network.ServiceURL("extensions"), &have, nil) //nolint:bodyclose // the SDK has read and closed it
 	if _, _, err = gophercloud.ParseResponse(r, err); err != nil {
 		return kindOf(err, "ask Neutron for its extensions")
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -59,17 +60,13 @@ func (s *stack) serve(w http.ResponseWriter, r *http.Request) {
 		rec := httptest.NewRecorder()
 		s.answer(rec, r)
 		if wrong == nil {
-			for k, v := range rec.Header() {
-				w.Header()[k] = v
-			}
+			maps.Copy(w.Header(), rec.Header())
 			w.WriteHeader(rec.Code)
-			w.Write(rec.Body.Bytes()) //nolint:errcheck
+			w.Write(rec.Body.Bytes()) //nolint:errcheck // the client may have left
 			return
 		}
 	}
-	for k, v := range wrong.header {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), wrong.header)
 	w.WriteHeader(wrong.status)
 	io.WriteString(w, wrong.body) //nolint:errcheck
 }

@@ -203,7 +203,8 @@ func (a *account) setRules(ctx context.Context, g *groups.SecGroup, want map[str
 		body = append(body, r)
 	}
 	// The SDK's own type cannot say ICMP type 0.
-	resp, err := a.network.Post(ctx, a.network.ServiceURL("security-group-rules"), map[string]any{"security_group_rules": body}, nil,
+	resp, err := a.network.Post(ctx, a.network.ServiceURL("security-group-rules"), //nolint:bodyclose // the SDK has drained and closed it
+		map[string]any{"security_group_rules": body}, nil,
 		&gophercloud.RequestOpts{OkCodes: []int{http.StatusCreated}})
 	_, _, err = gophercloud.ParseResponse(resp, err)
 	return err

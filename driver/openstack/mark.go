@@ -71,7 +71,7 @@ func deflate(text []byte) []byte {
 	var b bytes.Buffer
 	w, _ := flate.NewWriter(&b, flate.BestCompression) // the level is valid
 	w.Write(text)                                      //nolint:errcheck // into memory
-	w.Close()                                          //nolint:errcheck
+	w.Close()                                          //nolint:errcheck // likewise
 	return []byte("z" + base64.RawStdEncoding.EncodeToString(b.Bytes()))
 }
 

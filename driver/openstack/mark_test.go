@@ -1,6 +1,7 @@
 package openstack
 
 import (
+	"maps"
 	"net/netip"
 	"strings"
 	"testing"
@@ -42,9 +43,7 @@ func TestShorterNoteHidesALongerOne(t *testing.T) {
 	a := &account{}
 	have := a.metadataOf("volume", "v", driver.Volume{Meta: driver.Meta{ID: "v", URN: strings.Repeat("long", 200)}})
 	want := driver.Volume{Meta: driver.Meta{ID: "v"}, SizeGB: 2}
-	for k, v := range a.metadataOf("volume", "v", want) {
-		have[k] = v
-	}
+	maps.Copy(have, a.metadataOf("volume", "v", want))
 	var got driver.Volume
 	readMetadata(have, &got)
 	if diff := cmp.Diff(want, got); diff != "" {
