@@ -90,6 +90,7 @@ func (a *agent) sync() {
 	}
 	a.journal.prune(func(id string) bool { return a.mirror.byID[id] != nil })
 	a.mirror.synced = true
+	a.report.restart(len(a.mirror.byID))
 	for _, k := range a.order {
 		k.look()
 	}

@@ -21,17 +21,20 @@ type reporter struct {
 	log  *slog.Logger
 	pace *rate.Limiter
 
-	mu    sync.Mutex
-	open  map[string]wire.Observation
-	order []string
-	some  chan struct{}
+	mu        sync.Mutex
+	calmUntil time.Time
+	open      map[string]wire.Observation
+	order     []string
+	some      chan struct{}
 }
 
-// The batches that an agent sends: many at once when a customer waits for
-// something small, few for long when everything is said anew.
+// What an agent sends after a restart, when it says anew what it finds: few
+// requests, since nobody waits for them. Else it sends at once.
 const (
 	batchesPerSecond = 4
 	batchesAtOnce    = 5
+	calmFor          = 10 * time.Second
+	muchToSay        = 20 // resources
 )
 
 func newReporter(l exchange, log *slog.Logger) *reporter {
@@ -39,6 +42,22 @@ func newReporter(l exchange, log *slog.Logger) *reporter {
 		link: l, log: log, pace: rate.NewLimiter(batchesPerSecond, batchesAtOnce),
 		open: map[string]wire.Observation{}, some: make(chan struct{}, 1),
 	}
+}
+
+// restart makes the reporter calm for a while, if there is much to say anew.
+func (r *reporter) restart(resources int) {
+	if resources < muchToSay {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calmUntil = time.Now().Add(calmFor)
+}
+
+func (r *reporter) calm() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.Now().Before(r.calmUntil)
 }
 
 // put has an observation sent soon, in place of an older one of the resource.
@@ -66,7 +85,7 @@ func (r *reporter) run(ctx context.Context) error {
 				return nil
 			}
 		}
-		if r.pace.Wait(ctx) != nil {
+		if r.calm() && r.pace.Wait(ctx) != nil {
 			return nil
 		}
 		batch := r.take()
