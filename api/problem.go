@@ -73,7 +73,7 @@ func (s *server) writeProblem(w http.ResponseWriter, r *http.Request, err error)
 		p.Detail = "something is broken here; the operator finds the cause under the request id"
 	}
 	var cause slog.LogValuer
-	if errors.As(err, &cause) { // what the client is not told
+	if errors.As(err, &cause) && r.Context().Err() == nil { // what the client is not told
 		s.log.WarnContext(r.Context(), "request not served", "path", r.URL.Path, "request", id, "error", cause)
 	}
 	if s.profile == Suite && suiteRejects(r.Method, row.status) {
