@@ -6,10 +6,8 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -223,7 +221,7 @@ func rejoin(ctx context.Context, c Config, who *identity, log *slog.Logger) (*id
 	if err != nil {
 		return nil, err
 	}
-	if sum := sha256.Sum256(who.CA); hex.EncodeToString(sum[:]) != token.CASHA256 {
+	if wire.Fingerprint(who.CA) != token.CASHA256 {
 		return nil, fault.Conflict.Errorf("this agent belongs to exchange %s and the join token is of another one; give it a directory of its own", who.Exchange)
 	}
 	if time.Now().After(who.leaf.NotAfter) {
@@ -258,8 +256,7 @@ func pinned(t wire.JoinToken) (*tls.Config, error) {
 		VerifyConnection: func(s tls.ConnectionState) error {
 			roots := x509.NewCertPool()
 			for _, c := range s.PeerCertificates {
-				sum := sha256.Sum256(c.Raw)
-				if c.IsCA && hex.EncodeToString(sum[:]) == t.CASHA256 {
+				if c.IsCA && wire.Fingerprint(c.Raw) == t.CASHA256 {
 					roots.AddCert(c)
 				}
 			}

@@ -189,6 +189,10 @@ func (a *agent) pretend(e *entry) {
 	}
 }
 
+// waitAgain is after how long a resource that waits for another looks again.
+// It costs no call.
+const waitAgain = 5 * time.Second
+
 func (a *agent) waiting(e *entry, for_ []string) {
 	if e.done == e.want.Generation && e.ready {
 		return
@@ -198,6 +202,7 @@ func (a *agent) waiting(e *entry, for_ []string) {
 		state = seca.Updating
 	}
 	a.say(e, state, "Waiting", strings.Join(for_, ", "))
+	a.queue.after(e.id(), jitter(waitAgain)) // what it waits for wakes it; a wake-up that is missed costs seconds
 }
 
 // settled reports whether the platform has what is wanted. What a restarted

@@ -2,8 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"time"
 
@@ -80,6 +78,5 @@ func (x *Exchange) JoinToken(ctx context.Context, region string, ttl time.Durati
 	if err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256(x.Providers.Authority.Certificate.Raw)
-	return wire.JoinToken{URL: x.AgentURL, Token: secret, CASHA256: hex.EncodeToString(sum[:])}.Encode(), nil
+	return wire.JoinToken{URL: x.AgentURL, Token: secret, CASHA256: wire.Fingerprint(x.Providers.Authority.Certificate.Raw)}.Encode(), nil
 }

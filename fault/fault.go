@@ -103,13 +103,6 @@ func After(err error) time.Duration {
 	return 0
 }
 
-// Retryable reports whether the same call may succeed later without a change
-// of the request.
-func Retryable(err error) bool {
-	k := KindOf(err)
-	return k == Unavailable || k == Exhausted || k == Stale || k == ""
-}
-
 // A List collects the violations of one document, so that its author sees all
 // of them at once. The zero value is ready for use.
 type List struct {

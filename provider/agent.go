@@ -41,8 +41,7 @@ const (
 var errToken = fault.Denied.Errorf("the enrolment token is not known, has expired, or was used before; ask for a new one")
 
 // NewEnrolment makes a token with which one agent can join a region, once,
-// until ttl has passed. The token is shown this once; its form is
-// described at wire.Pin.
+// until ttl has passed. The token, ID.SECRET, is shown this once.
 func (s *Store) NewEnrolment(ctx context.Context, region string, ttl time.Duration) (token string, err error) {
 	if ttl < time.Second || ttl > MaxEnrolment {
 		return "", fault.At(fault.Invalid.Errorf("an enrolment token lives between a second and %d days", int(MaxEnrolment.Hours()/24)), "/ttl")
@@ -60,14 +59,14 @@ func (s *Store) NewEnrolment(ctx context.Context, region string, ttl time.Durati
 	if n == 0 {
 		return "", fault.Missing.Errorf("there is no region %s", region)
 	}
-	return id + "." + secret + "." + wire.Pin(s.Authority.Certificate.Raw), nil
+	return id + "." + secret, nil
 }
 
 // Enrol gives a certificate to an agent that shows a token. A token that is
 // not good is Denied.
 func (s *Store) Enrol(ctx context.Context, token string, csr []byte) (wire.Enrolled, error) {
 	part := strings.Split(token, ".")
-	if len(part) != 3 {
+	if len(part) != 2 {
 		return wire.Enrolled{}, errToken
 	}
 	request, err := readCSR(csr)

@@ -170,8 +170,8 @@ func TestBadTokensAndRequestsAreRefused(t *testing.T) {
 			want  fault.Kind
 		}{
 			"empty":         {"", csr, fault.Denied},
-			"other secret":  {part[0] + "." + part[0] + "." + part[2], csr, fault.Denied},
-			"other id":      {part[1] + "." + part[1] + "." + part[2], csr, fault.Denied},
+			"other secret":  {part[0] + "." + part[0], csr, fault.Denied},
+			"other id":      {part[1] + "." + part[1], csr, fault.Denied},
 			"no request":    {token, nil, fault.Malformed},
 			"bad signature": {token, changed, fault.Invalid},
 			"RSA":           {token, newCSR(t, weak), fault.Invalid},
@@ -194,17 +194,16 @@ func TestBadTokensAndRequestsAreRefused(t *testing.T) {
 	})
 }
 
-func TestPinLeadsToTheAuthority(t *testing.T) {
+// TestAuthorityIsShown: an agent that knows only the authority's fingerprint
+// finds it last in the chain.
+func TestAuthorityIsShown(t *testing.T) {
 	each(t, func(t *testing.T, s *Store) {
-		token := newEnrolment(t, s, "r1")
 		l := &listener{authority: s.Authority, hosts: []string{"exchange.example"}}
 		shown, err := l.certificate(nil)
 		no(t, err)
-		if got := wire.Pin(shown.Certificate[len(shown.Certificate)-1]); got != wire.PinOf(token) || got == "" {
-			t.Errorf("pin %q, want %q", wire.PinOf(token), got)
-		}
-		if wire.PinOf("a.b") != "" {
-			t.Error("a broken token has a pin")
+		got, want := wire.Fingerprint(shown.Certificate[len(shown.Certificate)-1]), wire.Fingerprint(s.Authority.Certificate.Raw)
+		if got != want || len(got) != 64 {
+			t.Errorf("fingerprint of the last certificate is %q, want %q", got, want)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -15,6 +16,12 @@ type JoinToken struct {
 	URL      string `json:"url"` // of the agents' listener
 	Token    string `json:"token"`
 	CASHA256 string `json:"ca_sha256"` // of the exchange's CA certificate, DER, in hex: the agent trusts no other
+}
+
+// Fingerprint is how a JoinToken names a CA certificate (DER).
+func Fingerprint(ca []byte) string {
+	sum := sha256.Sum256(ca)
+	return hex.EncodeToString(sum[:])
 }
 
 // Encode gives the one line.
