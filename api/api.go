@@ -39,7 +39,7 @@ type Exchange struct {
 }
 
 // New makes an exchange.
-func New(c Config) *Exchange { return &Exchange{Config: c, desk: newDesk()} }
+func New(c Config) *Exchange { return &Exchange{Config: c, desk: newDesk(c.Providers)} }
 
 // server is an exchange behind one listener.
 type server struct {

@@ -97,7 +97,7 @@ func (c *call) findRegion() error {
 	if name == "" {
 		return nil
 	}
-	r, err := c.server.Providers.Snapshot().Region(name)
+	r, err := c.server.Providers.Find(c.ctx, name)
 	c.region = r
 	return fault.Parameter(err, "region")
 }

@@ -45,7 +45,7 @@ func (c *call) listRegions() (reply, error) {
 }
 
 func (c *call) oneRegion() (reply, error) {
-	r, err := c.server.Providers.Snapshot().Region(c.req.PathValue("name"))
+	r, err := c.server.Providers.Find(c.ctx, c.req.PathValue("name"))
 	if err == nil && len(r.Inventory.Zones) == 0 {
 		err = fault.Missing.Errorf("region %s has not reported yet", r.Name)
 	}

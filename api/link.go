@@ -36,7 +36,7 @@ func (x *Exchange) AgentHandler() http.Handler {
 // agent lets in who has a certificate, and notes that he is alive.
 func (s *server) agent(do func(r *http.Request, region string) (any, error)) http.Handler {
 	return s.agentCall(func(r *http.Request) (any, error) {
-		region, err := s.Providers.RegionOf(r.TLS)
+		region, err := s.Providers.RegionOf(r.Context(), r.TLS)
 		if err != nil {
 			return nil, err
 		}
@@ -115,8 +115,13 @@ func (s *server) changes(r *http.Request, region string) (any, error) {
 			return nil, err
 		}
 	}
-	if m.Since > head { // our database is older than what the agent has seen
-		m.Since, reset = 0, true
+	if m.Since > head { // another process has written, or our database is older than what the agent has seen
+		if head, err = s.Resources.Head(r.Context(), region); err != nil {
+			return nil, err
+		}
+		if m.Since > head {
+			m.Since, reset = 0, true
+		}
 	}
 	deadline := time.NewTimer(min(max(m.Wait, 0), maxWait))
 	defer deadline.Stop()
@@ -209,6 +214,5 @@ func (s *server) answers(r *http.Request, region string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.desk.answer(region, a)
-	return empty{}, nil
+	return empty{}, s.desk.answer(r.Context(), region, a)
 }

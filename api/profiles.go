@@ -53,7 +53,7 @@ func (c *call) listProfiles() (reply, error) {
 
 // named finds the region that the path names.
 func (c *call) named() (*provider.Region, error) {
-	r, err := c.server.Providers.Snapshot().Region(c.at.Name)
+	r, err := c.server.Providers.Find(c.ctx, c.at.Name)
 	return r, fault.Parameter(err, "name")
 }
 

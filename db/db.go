@@ -19,6 +19,8 @@ import (
 	"log/slog"
 	"strings"
 	"sync/atomic"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // A DB is an open database. Its own query methods are for reads; what belongs
@@ -26,9 +28,11 @@ import (
 type DB struct {
 	log      *slog.Logger
 	postgres bool
-	pool     *sql.DB     // readers on SQLite, everything on PostgreSQL
-	prepared *statements // for pool; nil on PostgreSQL, where pgx has its own
-	writer   *writer     // SQLite only
+	pool     *sql.DB         // readers on SQLite, everything on PostgreSQL
+	prepared *statements     // for pool; nil on PostgreSQL, where pgx has its own
+	writer   *writer         // SQLite only
+	config   *pgx.ConnConfig // PostgreSQL only
+	bus      *Bus
 	count    atomic.Int64
 }
 
@@ -44,6 +48,7 @@ func Open(ctx context.Context, url string, log *slog.Logger) (*DB, error) {
 	if err != nil {
 		return nil, Fault(fmt.Errorf("open the database: %w", err))
 	}
+	d.bus = newBus(d)
 	if err := migrate(ctx, d, migrations()); err != nil {
 		d.Close()
 		return nil, Fault(fmt.Errorf("bring the database up to date: %w", err))

@@ -34,7 +34,7 @@ func openPostgres(ctx context.Context, url string, log *slog.Logger) (*DB, error
 		pool.Close()
 		return nil, err
 	}
-	return &DB{log: log, postgres: true, pool: pool}, nil
+	return &DB{log: log, postgres: true, pool: pool, config: config}, nil
 }
 
 // once runs fn in one transaction on PostgreSQL. The end of ctx stops waiting

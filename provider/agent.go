@@ -74,7 +74,7 @@ func (s *Store) Enrol(ctx context.Context, token string, csr []byte) (wire.Enrol
 		return wire.Enrolled{}, err
 	}
 	var certificate *x509.Certificate
-	err = s.DB.InTx(ctx, func(ctx context.Context, tx *db.Tx) error {
+	err = s.write(ctx, func(ctx context.Context, tx *db.Tx) error {
 		region, err := useToken(ctx, tx, part[0], part[1], keyHash(request))
 		if err != nil {
 			return err
@@ -150,7 +150,7 @@ func (s *Store) enrolled(c *x509.Certificate) wire.Enrolled {
 // Renew gives a fresh certificate to the agent at the other end of a
 // connection. The key may be a new one.
 func (s *Store) Renew(ctx context.Context, peer *tls.ConnectionState, csr []byte) (wire.Enrolled, error) {
-	region, err := s.RegionOf(peer)
+	region, err := s.RegionOf(ctx, peer)
 	if err != nil {
 		return wire.Enrolled{}, err
 	}
@@ -185,7 +185,7 @@ var errRevoked = fault.Unauthenticated.Errorf("the certificate was revoked; the 
 // RegionOf tells which region's agent is at the other end of a connection
 // accepted with TLSConfig. It looks at the clock, too, as connections outlive
 // certificates. It costs no query.
-func (s *Store) RegionOf(peer *tls.ConnectionState) (string, error) {
+func (s *Store) RegionOf(ctx context.Context, peer *tls.ConnectionState) (string, error) {
 	if peer == nil || len(peer.VerifiedChains) == 0 {
 		return "", fault.Unauthenticated.Errorf("the caller shows no certificate of this exchange")
 	}
@@ -202,7 +202,10 @@ func (s *Store) RegionOf(peer *tls.ConnectionState) (string, error) {
 	case (*s.revoked.Load())[serial(leaf)]:
 		return "", errRevoked
 	}
-	r, err := s.Snapshot().Region(region)
+	r, err := s.Find(ctx, region)
+	if err != nil && fault.KindOf(err) != fault.Missing {
+		return "", err
+	}
 	if err != nil || issuedAt(leaf).Before(r.CreatedAt) { // or another one by the same name
 		return "", fault.Unauthenticated.Errorf("the region of the certificate is no more")
 	}
@@ -212,7 +215,7 @@ func (s *Store) RegionOf(peer *tls.ConnectionState) (string, error) {
 // Revoke ends the certificates of a region's agent and the tokens with which
 // another could join, at once in this process.
 func (s *Store) Revoke(ctx context.Context, region string) error {
-	err := s.DB.InTx(ctx, func(ctx context.Context, tx *db.Tx) error {
+	err := s.write(ctx, func(ctx context.Context, tx *db.Tx) error {
 		if err := s.replace(ctx, tx, region, []byte{}); err != nil {
 			return err
 		}

@@ -31,7 +31,7 @@ func TestAgentProvesItsRegion(t *testing.T) {
 			state, err := dial(t, s, host, e.CA, key, e.Certificate)
 			no(t, err)
 			before := s.DB.Statements()
-			region, err := s.RegionOf(state)
+			region, err := s.RegionOf(t.Context(), state)
 			if region != "r1" || err != nil {
 				t.Errorf("region %q, %v", region, err)
 			}
@@ -62,7 +62,7 @@ func TestCallersWithoutOurCertificateHaveNoRegion(t *testing.T) {
 		state, err := dial(t, s, "exchange.example", e.CA, nil, nil)
 		no(t, err) // the way to enrol
 		for name, peer := range map[string]*tls.ConnectionState{"none": state, "nil": nil} {
-			if _, err := s.RegionOf(peer); fault.KindOf(err) != fault.Unauthenticated {
+			if _, err := s.RegionOf(t.Context(), peer); fault.KindOf(err) != fault.Unauthenticated {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
@@ -70,10 +70,10 @@ func TestCallersWithoutOurCertificateHaveNoRegion(t *testing.T) {
 		no(t, err)
 		no(t, other.CreateRegion(t.Context(), Region{Name: "r1"}))
 		if state, err = dial(t, other, "exchange.example", other.Authority.Certificate.Raw, key, e.Certificate); err == nil {
-			_, err = other.RegionOf(state) // Go's client keeps to itself what the listener did not ask for
+			_, err = other.RegionOf(t.Context(), state) // Go's client keeps to itself what the listener did not ask for
 			kind(t, err, fault.Unauthenticated)
 		}
-		_, err = other.RegionOf(connect(t, s, key, e))
+		_, err = other.RegionOf(t.Context(), connect(t, s, key, e))
 		kind(t, err, fault.Unauthenticated)
 		// The listener's own certificate makes no agent.
 		l := &listener{authority: s.Authority, hosts: []string{"r1"}}
@@ -91,7 +91,7 @@ func TestCertificateEndsOnAnOpenConnection(t *testing.T) {
 		expired := *state.VerifiedChains[0][0]
 		expired.NotAfter = time.Now().Add(-time.Second)
 		state.VerifiedChains[0][0] = &expired
-		_, err := s.RegionOf(state)
+		_, err := s.RegionOf(t.Context(), state)
 		kind(t, err, fault.Unauthenticated)
 	})
 }
@@ -140,7 +140,7 @@ func TestAgentThatCrashedMayUseItsTokenAgain(t *testing.T) {
 		for range 3 {
 			e, err := s.Enrol(t.Context(), token, newCSR(t, key))
 			no(t, err)
-			if _, err := s.RegionOf(connect(t, s, key, e)); err != nil {
+			if _, err := s.RegionOf(t.Context(), connect(t, s, key, e)); err != nil {
 				t.Error(err)
 			}
 		}
@@ -214,7 +214,7 @@ func TestRenewalTakesANewKey(t *testing.T) {
 		fresh := newKey(t)
 		renewed, err := s.Renew(t.Context(), connect(t, s, key, e), newCSR(t, fresh))
 		no(t, err)
-		if region, err := s.RegionOf(connect(t, s, fresh, renewed)); region != "r1" || err != nil {
+		if region, err := s.RegionOf(t.Context(), connect(t, s, fresh, renewed)); region != "r1" || err != nil {
 			t.Errorf("region %q, %v", region, err)
 		}
 		_, err = s.Renew(t.Context(), nil, newCSR(t, fresh))
@@ -233,13 +233,13 @@ func TestAgentIsReplaced(t *testing.T) {
 		no(t, err)
 		key2, e2 := join(t, s, "r1")
 		for name, peer := range map[string]*tls.ConnectionState{"first": former, "renewed": connect(t, s, newer, renewed)} {
-			if _, err := s.RegionOf(peer); fault.KindOf(err) != fault.Unauthenticated {
+			if _, err := s.RegionOf(t.Context(), peer); fault.KindOf(err) != fault.Unauthenticated {
 				t.Errorf("%s certificate: %v", name, err)
 			}
 			_, err := s.Renew(t.Context(), peer, newCSR(t, key))
 			kind(t, err, fault.Unauthenticated)
 		}
-		if _, err := s.RegionOf(connect(t, s, key2, e2)); err != nil {
+		if _, err := s.RegionOf(t.Context(), connect(t, s, key2, e2)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -253,14 +253,14 @@ func TestRevocationTakesEffectAtOnce(t *testing.T) {
 		other, err := Open(t.Context(), s.DB) // another process
 		no(t, err)
 		no(t, s.Revoke(t.Context(), "r1"))
-		_, err = s.RegionOf(state)
+		_, err = s.RegionOf(t.Context(), state)
 		kind(t, err, fault.Unauthenticated)
 		_, err = s.Enrol(t.Context(), open, newCSR(t, key))
 		kind(t, err, fault.Denied)
 		_, err = other.Renew(t.Context(), state, newCSR(t, key)) // asks the database
 		kind(t, err, fault.Unauthenticated)
 		no(t, other.Reload(t.Context()))
-		_, err = other.RegionOf(state)
+		_, err = other.RegionOf(t.Context(), state)
 		kind(t, err, fault.Unauthenticated)
 		kind(t, s.Revoke(t.Context(), "nowhere"), fault.Missing)
 	})
@@ -270,14 +270,14 @@ func TestCertificateDiesWithItsRegion(t *testing.T) {
 	each(t, func(t *testing.T, s *Store) {
 		state := connect2(t, s)
 		no(t, s.DeleteRegion(t.Context(), "r1", nil))
-		_, err := s.RegionOf(state)
+		_, err := s.RegionOf(t.Context(), state)
 		kind(t, err, fault.Unauthenticated)
 		// Another region by the same name, two seconds later.
 		no(t, s.CreateRegion(t.Context(), Region{Name: "r1"}))
 		_, err = db.Exec(t.Context(), s.DB, `UPDATE region SET created_at = $1`, db.Micros(time.Now().Add(2*time.Second)))
 		no(t, err)
 		no(t, s.Reload(t.Context()))
-		_, err = s.RegionOf(state)
+		_, err = s.RegionOf(t.Context(), state)
 		kind(t, err, fault.Unauthenticated)
 	})
 }

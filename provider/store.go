@@ -26,6 +26,7 @@ type Store struct {
 	mu      sync.Mutex // held while the snapshot is replaced
 	regions atomic.Pointer[Snapshot]
 	revoked atomic.Pointer[map[string]bool] // serials of certificates
+	known   int64                           // of exchange.changes, when all was read; under mu
 	seen    liveness
 }
 
@@ -33,6 +34,7 @@ type Store struct {
 // exchange its id and makes its certificate authority.
 func Open(ctx context.Context, d *db.DB) (*Store, error) {
 	s := &Store{DB: d, seen: liveness{start: time.Now()}}
+	s.share()
 	var err error
 	if s.Exchange, err = exchangeID(ctx, d); err != nil {
 		return nil, fmt.Errorf("read the exchange's id: %w", err)
@@ -57,11 +59,16 @@ func exchangeID(ctx context.Context, d *db.DB) (string, error) {
 func (s *Store) Reload(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	changes, err := s.changes(ctx) // before the rest: what comes between is read twice
+	if err != nil {
+		return err
+	}
 	all, err := db.All(ctx, s.DB, scanRegion, regionColumns+`ORDER BY position`)
 	if err != nil {
 		return fmt.Errorf("read the regions: %w", err)
 	}
 	s.regions.Store(newSnapshot(all))
+	s.known = changes
 	return s.loadRevoked(ctx)
 }
 
@@ -73,7 +80,7 @@ func (s *Store) CreateRegion(ctx context.Context, r Region) error {
 	if err := r.Validate(); err != nil {
 		return err
 	}
-	err := s.DB.InTx(ctx, func(ctx context.Context, tx *db.Tx) error { return insertRegion(ctx, tx, r) })
+	err := s.write(ctx, func(ctx context.Context, tx *db.Tx) error { return insertRegion(ctx, tx, r) })
 	if errors.Is(err, fault.Conflict) {
 		return fault.Conflict.Errorf("there is a region %s already", r.Name)
 	}
@@ -103,7 +110,7 @@ func (s *Store) PutRegion(ctx context.Context, r Region) error {
 	if err := r.Validate(); err != nil {
 		return err
 	}
-	err := s.DB.InTx(ctx, func(ctx context.Context, tx *db.Tx) error {
+	err := s.write(ctx, func(ctx context.Context, tx *db.Tx) error {
 		n, err := db.Exec(ctx, tx, `
 			UPDATE region SET display = $2, country = $3, city = $4, labels = $5, annotations = $6 WHERE name = $1`,
 			r.Name, r.Display, r.Country, r.City, db.JSON(emptyMap(r.Labels)), db.JSON(emptyMap(r.Annotations)))
@@ -121,7 +128,7 @@ func (s *Store) PutRegion(ctx context.Context, r Region) error {
 // DeleteRegion removes a region with its agents, enrolments and orphans.
 // check, if not nil, runs first in the same transaction and may refuse.
 func (s *Store) DeleteRegion(ctx context.Context, name string, check func(context.Context, *db.Tx) error) error {
-	err := s.DB.InTx(ctx, func(ctx context.Context, tx *db.Tx) error {
+	err := s.write(ctx, func(ctx context.Context, tx *db.Tx) error {
 		if check != nil {
 			if err := check(ctx, tx); err != nil {
 				return err
@@ -157,8 +164,11 @@ func (s *Store) SaveInventory(ctx context.Context, region string, told wire.Inve
 	if !r.InventoryAt.IsZero() && string(old) == string(now) {
 		return false, nil
 	}
-	_, err = db.Exec(ctx, s.DB, `UPDATE region SET driver = $2, inventory = $3, inventory_at = $4 WHERE name = $1`,
-		region, told.Driver, db.JSON(json.RawMessage(now)), db.Micros(time.Now()))
+	err = s.write(ctx, func(ctx context.Context, tx *db.Tx) error {
+		_, err := db.Exec(ctx, tx, `UPDATE region SET driver = $2, inventory = $3, inventory_at = $4 WHERE name = $1`,
+			region, told.Driver, db.JSON(json.RawMessage(now)), db.Micros(time.Now()))
+		return err
+	})
 	if err != nil {
 		return false, err
 	}
@@ -177,9 +187,6 @@ func (s *Store) refresh(ctx context.Context, name string) error {
 	s.regions.Store(s.regions.Load().with(r))
 	return nil
 }
-
-// Seen notes that the agent of a region was heard of. It costs no query.
-func (s *Store) Seen(region string, now time.Time) { s.seen.note(region, now) }
 
 // Liveness tells how the agent of a region is, and since when: Alive since it
 // came, Silent and Unknown since it was last heard of by this process.

@@ -159,9 +159,9 @@ func TestAgentIsAliveThenSilentThenUnknown(t *testing.T) {
 		wait := func(d time.Duration) { time.Sleep(d) } // in the bubble's time
 		check(Unknown, 0)
 		wait(time.Second)
-		s.Seen("r1", time.Now())
+		s.seen.note("r1", time.Now())
 		wait(9 * time.Second)
-		s.Seen("r1", time.Now())
+		s.seen.note("r1", time.Now())
 		check(Alive, time.Second)
 		wait(10 * time.Second)
 		check(Alive, time.Second)
@@ -169,9 +169,9 @@ func TestAgentIsAliveThenSilentThenUnknown(t *testing.T) {
 		check(Silent, 10*time.Second)
 		wait(20 * time.Second)
 		check(Unknown, 10*time.Second)
-		s.Seen("r1", start) // a late message is no sign of life
+		s.seen.note("r1", start) // a late message is no sign of life
 		check(Unknown, 10*time.Second)
-		s.Seen("r1", time.Now())
+		s.seen.note("r1", time.Now())
 		check(Alive, 40*time.Second+time.Millisecond)
 	})
 }

@@ -2,6 +2,8 @@ package resource
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -59,6 +61,40 @@ func (w *watch) after(region string) (int64, <-chan struct{}) {
 	defer w.mu.Unlock()
 	p := w.of(region)
 	return p.revision, p.changed
+}
+
+// topicFeed has hints of the form "revision region".
+const topicFeed = "feed"
+
+// wake announces a revision here and to other processes.
+func (s *Store) wake(region string, revision int64) {
+	s.watch.wake(region, revision)
+	s.db.Bus().Tell(topicFeed, strconv.FormatInt(revision, 10)+" "+region)
+}
+
+func (s *Store) hear(_ context.Context, hint string) {
+	revision, region, _ := strings.Cut(hint, " ")
+	if n, err := strconv.ParseInt(revision, 10, 64); err == nil {
+		s.watch.wake(region, n)
+	}
+}
+
+// catchUp wakes the followers of each region of which another process has
+// written more than was heard of here.
+func (s *Store) catchUp(ctx context.Context) error {
+	type head struct {
+		region   string
+		revision int64
+	}
+	heads, err := db.All(ctx, s.db, func(scan func(...any) error) (h head, err error) {
+		return h, scan(&h.region, &h.revision)
+	}, `SELECT region, revision FROM feed`)
+	for _, h := range heads {
+		if known, _ := s.watch.after(h.region); h.revision > known {
+			s.watch.wake(h.region, h.revision)
+		}
+	}
+	return err
 }
 
 // Changed returns the newest revision of a region that this process knows of,
@@ -142,7 +178,7 @@ func (s *Store) Observe(ctx context.Context, region string, batch []wire.Observa
 	})
 	failpoint.Here(failpoint.ObserveDone)
 	if err == nil && woken > 0 {
-		s.watch.wake(region, woken)
+		s.wake(region, woken)
 	}
 	return strangers, err
 }

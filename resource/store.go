@@ -24,7 +24,11 @@ type Store struct {
 }
 
 // NewStore keeps resources in d.
-func NewStore(d *db.DB) *Store { return &Store{db: d, watch: newWatch()} }
+func NewStore(d *db.DB) *Store {
+	s := &Store{db: d, watch: newWatch()}
+	d.Bus().Listen(topicFeed, db.Listener{Hear: s.hear, CatchUp: s.catchUp})
+	return s
+}
 
 // columns in the order of scan and of values.
 const columns = `id, region, urn, kind, labels, annotations, extensions, spec, wanted, sku,

@@ -70,7 +70,7 @@ func (s *Store) write(ctx context.Context, region string, k *Kind, fn func(conte
 	})
 	if err == nil {
 		failpoint.Here(failpoint.PutCommitted)
-		s.watch.wake(region, revision)
+		s.wake(region, revision)
 	}
 	return err
 }

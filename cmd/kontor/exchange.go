@@ -140,6 +140,7 @@ func (x *exchange) run(ctx context.Context) error {
 		return fmt.Errorf("make the certificate of the agents' listener: %w", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return x.db.Bus().Run(ctx) })
 	for i, ln := range x.clients {
 		serve(ctx, g, api.Server(x.Handler(x.config.Listen[i].Profile), x.log), ln)
 	}

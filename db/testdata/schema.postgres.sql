@@ -15,6 +15,14 @@ agent agent_pkey PRIMARY KEY (serial)
 agent agent_region_fkey FOREIGN KEY (region) REFERENCES region(name) ON DELETE CASCADE
 CREATE UNIQUE INDEX agent_pkey ON agent USING btree (serial)
 CREATE INDEX agent_region ON agent USING btree (region)
+answer.id text COLLATE C NOT NULL
+answer.region text COLLATE C NOT NULL
+answer.body bytea NOT NULL
+answer.error text COLLATE C NOT NULL
+answer.kind text COLLATE C NOT NULL
+answer.created_at bigint NOT NULL
+answer answer_pkey PRIMARY KEY (id)
+CREATE UNIQUE INDEX answer_pkey ON answer USING btree (id)
 authority.id text COLLATE C NOT NULL
 authority.private bytea NOT NULL
 authority.certificate bytea NOT NULL
@@ -35,6 +43,7 @@ exchange.id text COLLATE C NOT NULL
 exchange.created_at bigint NOT NULL
 exchange.regions bigint NOT NULL
 exchange.one bigint NOT NULL
+exchange.changes bigint NOT NULL DEFAULT 0
 exchange exchange_one_check CHECK ((one = 1))
 exchange exchange_one_key UNIQUE (one)
 exchange exchange_pkey PRIMARY KEY (id)

@@ -14,6 +14,14 @@ CREATE TABLE agent (
 	revoked_at  BIGINT NOT NULL
 );
 CREATE INDEX agent_region ON agent (region);
+CREATE TABLE answer (
+	id         TEXT NOT NULL PRIMARY KEY,
+	region     TEXT NOT NULL,
+	body       BYTEA NOT NULL,
+	error      TEXT NOT NULL,
+	kind       TEXT NOT NULL,
+	created_at BIGINT NOT NULL
+);
 CREATE TABLE authority (
 	id          TEXT NOT NULL PRIMARY KEY,
 	private     BYTEA NOT NULL,
@@ -34,7 +42,7 @@ CREATE TABLE exchange (
 	created_at BIGINT NOT NULL,
 	regions    BIGINT NOT NULL, -- how many there have ever been: the last position
 	one        BIGINT NOT NULL UNIQUE CHECK (one = 1)
-);
+, changes BIGINT NOT NULL DEFAULT 0);
 CREATE TABLE feed (
     region   TEXT PRIMARY KEY,
     revision BIGINT NOT NULL
