@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -50,6 +51,10 @@ type tour struct {
 	names    atomic.Int64              // of tenants
 	look     func(func(*driver.Cloud)) // at the platform
 	restart  func()                    // of the database, if it can
+
+	storage string // the SKU of a volume
+	// stray keeps what the platform has for a URN, to put it back after its end.
+	stray func(urn string) (putBack func() error, err error)
 }
 
 func visitAll(t *testing.T, postgres string, restart func(), slots int, points []failpoint.Point) {
@@ -62,8 +67,25 @@ func visitAll(t *testing.T, postgres string, restart func(), slots int, points [
 	} else {
 		s.begin()
 	}
-	tr := &tour{stage: s, look: s.lookAtFake, restart: restart}
+	tr := &tour{stage: s, look: s.lookAtFake, restart: restart, storage: "seca.rd100", stray: s.strayOfFake}
 	tr.customer, tr.slots = s.places(rng, slots)
+	tr.visitEach(rng, points)
+	if full {
+		tr.unreliable()
+		tr.unreliablePlatform()
+		tr.partitioned(func() {})
+	}
+	s.compare(tr.customer, tr.slots)
+	s.resync()
+	s.clear(tr.customer, tr.slots)
+	if left := s.platformNow(s.copyOfFake()); len(left) > 0 {
+		t.Errorf("left on the platform: %v", left)
+	}
+}
+
+// visitEach comes to the points in some order.
+func (tr *tour) visitEach(rng *rand.Rand, points []failpoint.Point) {
+	tr.t.Helper()
 	rng.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
 	for _, p := range points {
 		if !slices.Contains(once, p) {
@@ -73,15 +95,6 @@ func visitAll(t *testing.T, postgres string, restart func(), slots int, points [
 			}
 			tr.visit(p, n)
 		}
-	}
-	if full {
-		tr.faults()
-	}
-	s.compare(tr.customer, tr.slots)
-	s.resync()
-	s.clear(tr.customer, tr.slots)
-	if left := s.platformNow(s.copyOfFake()); len(left) > 0 {
-		t.Errorf("left on the platform: %v", left)
 	}
 }
 
@@ -102,7 +115,7 @@ func (s *stage) beginAtPoints() {
 	s.t.Helper()
 	died := func(p *process, at failpoint.Point) {
 		s.t.Helper()
-		if !p.dies(20 * time.Second) {
+		if !p.dies(s.patience) {
 			s.t.Fatalf("the %s has not come to %q", p.name, at)
 		}
 		s.table = append(s.table, result{name: string(at), kills: 1})
@@ -164,7 +177,7 @@ func (tr *tour) trial(name string, do func() int) {
 	tr.t.Helper()
 	r := result{name: name}
 	before := tr.orders.Load()
-	ctx, cancel := context.WithTimeout(tr.t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(tr.t.Context(), 3*time.Minute+3*tr.patience)
 	defer cancel()
 	work, ctx := errgroup.WithContext(ctx)
 	stop := make(chan struct{})
@@ -247,8 +260,8 @@ func (tr *tour) makeTenant() (wait func()) {
 // exchange knows to be gone.
 func (tr *tour) makeOrphan() {
 	tr.t.Helper()
-	i := tr.item("block-storage", "", fmt.Sprintf("stray%d", tr.names.Add(1)), `{"sizeGB": 1, "skuRef": {"resource": "skus/seca.rd100"}}`)
-	c := &customer{client: tr.client, patient: time.Minute, promise: map[string]*fact{}}
+	i := tr.item("block-storage", "", fmt.Sprintf("stray%d", tr.names.Add(1)), fmt.Sprintf(`{"sizeGB": 1, "skuRef": {"resource": "skus/%s"}}`, tr.storage))
+	c := &customer{client: tr.client, patient: tr.customer.patient, promise: map[string]*fact{}}
 	steps := []func(context.Context, item) error{
 		func(ctx context.Context, i item) error { return c.put(ctx, i, 1) }, c.active,
 	}
@@ -257,16 +270,9 @@ func (tr *tour) makeOrphan() {
 			tr.t.Fatal(err)
 		}
 	}
-	path := tr.fakeJournal()
-	b, err := os.ReadFile(path)
+	putBack, err := tr.stray(i.urn)
 	if err != nil {
 		tr.t.Fatal(err)
-	}
-	line := ""
-	for l := range strings.Lines(string(b)) {
-		if strings.Contains(l, i.urn+`"`) {
-			line = l
-		}
 	}
 	for _, step := range []func(context.Context, item) error{c.remove, c.gone} {
 		if err := step(tr.t.Context(), i); err != nil {
@@ -274,12 +280,30 @@ func (tr *tour) makeOrphan() {
 		}
 	}
 	tr.agent.kill()
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
-	if err == nil {
-		_, err = f.WriteString(line)
-		err = errors.Join(err, f.Close())
+	if err := putBack(); err != nil {
+		tr.t.Fatalf("put %s back: %v", i.urn, err)
 	}
-	if err != nil || line == "" {
-		tr.t.Fatalf("put %q back: %v", line, err)
+}
+
+// strayOfFake takes the line of a thing from the fake platform's journal. The
+// function returned adds it again.
+func (s *stage) strayOfFake(urn string) (putBack func() error, err error) {
+	path, line := s.fakeJournal(), ""
+	b, err := os.ReadFile(path)
+	for l := range strings.Lines(string(b)) {
+		if strings.Contains(l, urn+`"`) {
+			line = l
+		}
 	}
+	if err == nil && line == "" {
+		err = fmt.Errorf("nothing on the platform is %s", urn)
+	}
+	return func() error {
+		f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+		if err == nil {
+			_, err = f.WriteString(line)
+			err = errors.Join(err, f.Close())
+		}
+		return err
+	}, err
 }

@@ -21,8 +21,45 @@ import (
 // the thirty minutes of an agent that lists every half minute or more.
 const partitionFor = 33 * time.Second
 
-// faults has everything go wrong that is no death.
-func (tr *tour) faults() {
+// unreliable has everything go wrong that is no death at a point and needs
+// nothing of the platform.
+func (tr *tour) unreliable() {
+	tr.t.Helper()
+	tr.trial("fault: answers lost", func() int {
+		tr.front.lose(10)
+		tr.back.lose(15)
+		pause(tr.t.Context(), 6*time.Second)
+		tr.front.lose(0)
+		tr.back.lose(0)
+		tr.t.Logf("%d answers to customers and %d to the agent were lost", tr.front.lost, tr.back.lost)
+		return 0
+	})
+	tr.trial("fault: messages twice and out of order", func() int {
+		tr.again(tr.agent, "on "+string(failpoint.Stutter))
+		pause(tr.t.Context(), 6*time.Second)
+		tr.again(tr.agent, "")
+		return 1
+	})
+	tr.trial("fault: both die", func() int {
+		k := &killer{rng: tr.slots[0].rng, longest: time.Second, log: tr.t.Logf, victims: []victim{both(tr.exchange, tr.agent), both(tr.agent, tr.exchange)}}
+		if err := k.rage(tr.t.Context(), 4); err != nil {
+			tr.t.Error(err)
+		}
+		return 8
+	})
+	if tr.restart != nil {
+		tr.trial("fault: database restarts", func() int {
+			for range 3 {
+				tr.restart()
+				pause(tr.t.Context(), time.Second)
+			}
+			return 3
+		})
+	}
+}
+
+// unreliablePlatform has the fake platform fail in the ways of real ones.
+func (tr *tour) unreliablePlatform() {
 	tr.t.Helper()
 	scripted := func(most time.Duration, scripts ...fake.Script) func() int {
 		return func() int {
@@ -40,48 +77,17 @@ func (tr *tour) faults() {
 		failing = append(failing, fake.ScriptedFault{Op: "list", Kind: kind, Times: 3})
 		short = append(short, fake.ScriptedFault{Op: "list", Kind: kind, Short: true})
 	}
-	tr.trial("fault: answers lost", func() int {
-		tr.front.lose(10)
-		tr.back.lose(15)
-		pause(tr.t.Context(), 6*time.Second)
-		tr.front.lose(0)
-		tr.back.lose(0)
-		tr.t.Logf("%d answers to customers and %d to the agent were lost", tr.front.lost, tr.back.lost)
-		return 0
-	})
-	tr.trial("fault: messages twice and out of order", func() int {
-		tr.again(tr.agent, "on "+string(failpoint.Stutter))
-		pause(tr.t.Context(), 6*time.Second)
-		tr.again(tr.agent, "")
-		return 1
-	})
 	tr.trial("fault: 500 after the work is done", scripted(4*time.Second, fake.Script{Faults: after500}))
 	tr.trial("fault: lists that fail", scripted(6*time.Second, fake.Script{Faults: failing}))
 	tr.trial("fault: lists that lack things", scripted(6*time.Second, fake.Script{Faults: short}, fake.Script{Faults: short}))
 	tr.trial("fault: outage of the platform", scripted(8*time.Second, fake.Script{Outage: true}))
 	tr.trial("fault: platform throttles", scripted(6*time.Second, fake.Script{Faults: []fake.ScriptedFault{{Times: 60, After: fake.Duration(200 * time.Millisecond)}}}))
-	tr.trial("fault: both die", func() int {
-		k := &killer{rng: tr.slots[0].rng, longest: time.Second, log: tr.t.Logf, victims: []victim{both(tr.exchange, tr.agent), both(tr.agent, tr.exchange)}}
-		if err := k.rage(tr.t.Context(), 4); err != nil {
-			tr.t.Error(err)
-		}
-		return 8
-	})
-	if tr.restart != nil {
-		tr.trial("fault: database restarts", func() int {
-			for range 3 {
-				tr.restart()
-				pause(tr.t.Context(), time.Second)
-			}
-			return 3
-		})
-	}
-	tr.partitioned()
 }
 
 // partitioned cuts the agent off while nobody changes anything. What runs, runs
-// on: nothing is destroyed, made again or switched.
-func (tr *tour) partitioned() {
+// on: nothing is destroyed, made again or switched. guests is called before,
+// meanwhile and after, to ask those who can answer.
+func (tr *tour) partitioned(guests func()) {
 	tr.t.Helper()
 	tr.switchOn(tr.slots)
 	tr.compare(tr.customer, tr.slots)
@@ -89,11 +95,15 @@ func (tr *tour) partitioned() {
 	if len(before) == 0 {
 		tr.t.Error("no machine is on before the partition")
 	}
+	guests()
 	r := result{name: "fault: partition of half an hour, compressed"}
 	tr.back.partition(true)
-	pause(tr.t.Context(), partitionFor)
+	for cut := time.Now(); time.Since(cut) < partitionFor; guests() {
+		pause(tr.t.Context(), partitionFor/4)
+	}
 	tr.back.partition(false)
 	tr.compare(tr.customer, tr.slots)
+	guests()
 	tr.look(func(c *driver.Cloud) { tr.audit(&r, tr.customer, c) })
 	after := tr.uptimes()
 	for urn, since := range before {
@@ -109,14 +119,16 @@ func (tr *tour) partitioned() {
 func (tr *tour) uptimes() map[string]time.Time {
 	tr.t.Helper()
 	since := map[string]time.Time{}
-	for i, err := range tr.copyOfFake().Instances.List(tr.t.Context()) {
-		if err != nil {
-			tr.t.Fatal(err)
+	tr.look(func(c *driver.Cloud) {
+		for i, err := range c.Instances.List(tr.t.Context()) {
+			if err != nil {
+				tr.t.Fatal(err)
+			}
+			if i.On {
+				since[i.URN] = i.PowerSince
+			}
 		}
-		if i.On {
-			since[i.URN] = i.PowerSince
-		}
-	}
+	})
 	return since
 }
 

@@ -24,7 +24,6 @@ import (
 	"github.com/kontor-cloud/kontor/client"
 	"github.com/kontor-cloud/kontor/driver"
 	"github.com/kontor-cloud/kontor/driver/qemu"
-	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/seca"
 )
 
@@ -46,7 +45,7 @@ func TestLabKillsAtRandomMomentsOnQEMU(t *testing.T) {
 
 	w.switchOn(all)
 	w.compare(c, all)
-	before := w.visit(all, nil)
+	before := w.visitGuests(all, nil)
 	k.longest = time.Second
 	k.victims = []victim{guest, again(w.agent), guest, guest, again(w.exchange), guest}
 	if err := k.rage(t.Context(), len(k.victims)); err != nil {
@@ -55,7 +54,7 @@ func TestLabKillsAtRandomMomentsOnQEMU(t *testing.T) {
 	for _, pid := range w.guests() { // each has died at least once
 		syscall.Kill(pid, syscall.SIGKILL) //nolint:errcheck // it may have ended
 	}
-	w.visit(all, before)
+	w.visitGuests(all, before)
 	w.compare(c, all)
 	w.resync()
 	if n := len(w.guests()); n != len(all) {
@@ -139,9 +138,10 @@ func (w *world) switchOn(all []*slot) {
 
 // A sight is what a guest says of itself, and since when the exchange has it on.
 type sight struct {
-	Since  time.Time `json:"-"`
-	BootID string
-	Disks  []struct {
+	Since         time.Time `json:"-"`
+	BootID        string
+	UptimeSeconds float64
+	Disks         []struct {
 		Name   string
 		Serial string
 		Mounts int
@@ -158,9 +158,9 @@ func (s sight) data() int {
 	return most
 }
 
-// visit asks each guest how it is. Unless before is nil, each must have booted
+// visitGuests asks each guest how it is. Unless before is nil, each must have booted
 // since, and found on its data volume what it had written there.
-func (w *world) visit(all []*slot, before []sight) []sight {
+func (w *world) visitGuests(all []*slot, before []sight) []sight {
 	w.t.Helper()
 	began := time.Now()
 	sights := make([]sight, len(all))
@@ -349,29 +349,4 @@ func (w *world) nothingLeft() {
 	if err != nil {
 		w.t.Error(err)
 	}
-}
-
-// TestLabCrucibleOnQEMU visits the points between Kontor and a platform with
-// real machines.
-func TestLabCrucibleOnQEMU(t *testing.T) {
-	config := qemuConfig(t)
-	rng := seeded(t)
-	s := newStage(t, "", "", "qemu", config)
-	s.patience = 90 * time.Second
-	s.begin()
-	t.Cleanup(func() { s.endGuests() })
-	tr := &tour{stage: s, customer: s.aCustomer(3 * time.Minute)}
-	tr.look = func(do func(*driver.Cloud)) { s.whileAgentIsAway(func() { do(s.openQEMU(config)) }) }
-	for n := range 3 {
-		tr.slots = append(tr.slots, &slot{customer: tr.customer, items: qemuItems(s.world, n), rng: rand.New(rand.NewPCG(rng.Uint64(), 0)), linger: 3 * time.Second})
-	}
-	for _, p := range []failpoint.Point{
-		failpoint.CreateWritten, failpoint.CreateCalled, failpoint.UpdateCalled, failpoint.EnsuredUnsaid, failpoint.DeleteWrittenOut,
-		failpoint.DeleteCalled, failpoint.GoneUnsaid, failpoint.Listed, failpoint.ReportSent, failpoint.PutWritten, failpoint.ObserveWritten,
-	} {
-		tr.visit(p, 1+rng.IntN(5))
-	}
-	s.resync()
-	s.clear(tr.customer, tr.slots)
-	s.nothingLeft()
 }

@@ -1,0 +1,115 @@
+package crash
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kontor-cloud/kontor/driver"
+	"github.com/kontor-cloud/kontor/failpoint"
+)
+
+// TestLabCrucibleOnQEMU is the crucible with real machines: the same points,
+// and the faults that need no made-up platform. Through the partition the
+// guests are asked themselves how long they have been up.
+func TestLabCrucibleOnQEMU(t *testing.T) {
+	qemuConfig(t) // or skip
+	t.Run("sqlite", func(t *testing.T) { visitQEMU(t, "", nil) })
+	t.Run("postgres", func(t *testing.T) {
+		url, restart := ownPostgres(t)
+		visitQEMU(t, url, restart)
+	})
+}
+
+func visitQEMU(t *testing.T, postgres string, restart func()) {
+	t.Helper()
+	config, rng := qemuConfig(t), seeded(t)
+	s := newStage(t, "", postgres, "qemu", config)
+	s.patience = 3 * time.Minute
+	s.beginAtPoints()
+	t.Cleanup(func() { s.endGuests() })
+	tr := &tour{stage: s, customer: s.aCustomer(4 * time.Minute), restart: restart, storage: "seca.le100", stray: s.strayOfQEMU}
+	tr.look = func(do func(*driver.Cloud)) { s.whileAgentIsAway(func() { do(s.openQEMU(config)) }) }
+	for n := range 3 {
+		tr.slots = append(tr.slots, &slot{customer: tr.customer, items: qemuItems(s.world, n), rng: rand.New(rand.NewPCG(rng.Uint64(), 0)), linger: 3 * time.Second})
+	}
+	tr.visitEach(rng, slices.Concat(failpoint.Exchange(), failpoint.Agent()))
+	tr.unreliable()
+	tr.partitioned(tr.guestsAge())
+	s.resync()
+	s.clear(tr.customer, tr.slots)
+	s.nothingLeft()
+}
+
+// guestsAge returns what looks whether all guests are in the same boot as when
+// it was asked last, and older.
+func (tr *tour) guestsAge() func() {
+	var last []sight
+	return func() {
+		tr.t.Helper()
+		if last == nil {
+			last = tr.visitGuests(tr.slots, nil)
+			return
+		}
+		var work errgroup.Group
+		for n, s := range tr.slots {
+			work.Go(func() error {
+				return poll(tr.t.Context(), s.patient, func() error {
+					now, err := s.see(tr.t.Context())
+					switch before := last[n]; {
+					case err != nil:
+						return err
+					case now.BootID != before.BootID:
+						return broken("guest %d has booted anew: it is up for %.0f s, and was for %.0f s", n, now.UptimeSeconds, before.UptimeSeconds)
+					case now.UptimeSeconds <= before.UptimeSeconds:
+						return broken("guest %d is up for %.2f s, and was for %.2f s", n, now.UptimeSeconds, before.UptimeSeconds)
+					}
+					last[n] = now
+					return nil
+				})
+			})
+		}
+		if err := work.Wait(); err != nil {
+			tr.t.Fatal(err)
+		}
+		tr.t.Logf("the guests are up for %s", uptimes(last))
+	}
+}
+
+func uptimes(all []sight) string {
+	var text []string
+	for _, s := range all {
+		text = append(text, fmt.Sprintf("%.1f s", s.UptimeSeconds))
+	}
+	return strings.Join(text, ", ")
+}
+
+// strayOfQEMU copies the directory of a thing. The function returned puts it
+// back.
+func (s *stage) strayOfQEMU(urn string) (putBack func() error, err error) {
+	records, err := filepath.Glob(filepath.Join(s.agentDir, "*@*", "*", "*", "record.json"))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range records {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // others come and go
+		}
+		if strings.Contains(string(b), urn+`"`) {
+			dir, copied := filepath.Dir(path), filepath.Join(s.t.TempDir(), "thing")
+			if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+				return nil, err
+			}
+			return func() error { return os.CopyFS(dir, os.DirFS(copied)) }, nil
+		}
+	}
+	return nil, fmt.Errorf("nothing on the platform is %s", urn)
+}
