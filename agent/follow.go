@@ -75,7 +75,7 @@ func (a *agent) take(c wire.Changes) {
 func (a *agent) unsync() {
 	a.mirror.synced = false
 	for _, e := range a.mirror.byID {
-		e.want.Revision, e.said = -1, wire.Observation{}
+		e.want.Revision, e.said, e.news = -1, wire.Observation{}, false
 	}
 }
 
@@ -90,7 +90,6 @@ func (a *agent) sync() {
 	}
 	a.journal.prune(func(id string) bool { return a.mirror.byID[id] != nil })
 	a.mirror.synced = true
-	a.report.restart(len(a.mirror.byID))
 	for _, k := range a.order {
 		k.look()
 	}
@@ -113,7 +112,7 @@ func (a *agent) change(w wire.Resource) {
 		e = a.enter(w, k)
 	}
 	a.touchCards(e) // also those that the machine does not name any more
-	e.want = w
+	e.want, e.news = w, m.synced
 	m.byURN[w.URN] = e
 	e.spec, e.bad = k.decode(w.Spec)
 	e.tries = 0

@@ -53,6 +53,7 @@ type entry struct {
 	busy    bool
 	tries   int
 	refs    []string // URNs that it refers to
+	news    bool     // somebody wants it otherwise than when the agent started, and waits
 	said    wire.Observation
 }
 

@@ -367,7 +367,7 @@ func (a *agent) say(e *entry, state seca.State, reason, message string) {
 	e.said = o
 	a.seq++
 	o.At, o.Life, o.Seq = time.Now().UTC(), a.life, a.seq
-	a.report.put(o)
+	a.report.put(o, e.news)
 }
 
 func encode(v any) json.RawMessage {

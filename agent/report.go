@@ -16,62 +16,69 @@ import (
 // A reporter sends observations: the latest of each resource, as many as have
 // come together while the last batch was under way. What cannot be sent is
 // kept, one for each resource, until the exchange is there again.
+//
+// News, that is what comes of somebody's wish, is sent at once, with all else
+// that has come together. What nobody waits for is sent in few requests: much
+// of it comes at once, when an agent has started and says what it finds, and
+// an exchange that has started has many such agents.
 type reporter struct {
 	link exchange
 	log  *slog.Logger
 	pace *rate.Limiter
 
-	mu        sync.Mutex
-	calmUntil time.Time
-	open      map[string]wire.Observation
-	order     []string
-	some      chan struct{}
+	mu     sync.Mutex
+	open   map[string]wire.Observation
+	order  []string
+	some   chan struct{}
+	urgent chan struct{}
 }
 
-// What an agent sends after a restart, when it says anew what it finds: few
-// requests, since nobody waits for them. Else it sends at once.
-const (
-	batchesPerSecond = 4
-	batchesAtOnce    = 5
-	calmFor          = 10 * time.Second
-	muchToSay        = 20 // resources
-)
+// batchesPerSecond is in how many requests an agent says what is no news. With
+// its polls, its inventory and its orphans that makes less than ten in any second.
+const batchesPerSecond = 4
 
 func newReporter(l exchange, log *slog.Logger) *reporter {
 	return &reporter{
-		link: l, log: log, pace: rate.NewLimiter(batchesPerSecond, batchesAtOnce),
-		open: map[string]wire.Observation{}, some: make(chan struct{}, 1),
+		link: l, log: log, pace: rate.NewLimiter(batchesPerSecond, 1),
+		open: map[string]wire.Observation{}, some: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
 	}
 }
 
-// restart makes the reporter calm for a while, if there is much to say anew.
-func (r *reporter) restart(resources int) {
-	if resources < muchToSay {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.calmUntil = time.Now().Add(calmFor)
-}
-
-func (r *reporter) calm() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return time.Now().Before(r.calmUntil)
-}
-
-// put has an observation sent soon, in place of an older one of the resource.
-func (r *reporter) put(o wire.Observation) {
+// put has an observation sent soon, in place of an older one of the resource,
+// and at once if it is news.
+func (r *reporter) put(o wire.Observation, news bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, waits := r.open[o.ID]; !waits {
 		r.order = append(r.order, o.ID)
 	}
 	r.open[o.ID] = o
+	poke(r.some)
+	if news {
+		poke(r.urgent)
+	}
+}
+
+func poke(c chan<- struct{}) {
 	select {
-	case r.some <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
+}
+
+// turn waits until there may be a batch. It reports false when ctx ends first.
+func (r *reporter) turn(ctx context.Context) bool {
+	turn := r.pace.Reserve()
+	t := time.NewTimer(turn.Delay())
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-r.urgent:
+		turn.Cancel()
+	case <-ctx.Done():
+		return false
+	}
+	return true
 }
 
 // run sends until ctx ends.
@@ -85,7 +92,7 @@ func (r *reporter) run(ctx context.Context) error {
 				return nil
 			}
 		}
-		if r.calm() && r.pace.Wait(ctx) != nil {
+		if !r.turn(ctx) {
 			return nil
 		}
 		batch := r.take()
@@ -120,6 +127,12 @@ func (r *reporter) take() []wire.Observation {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := min(len(r.order), wire.MaxObservations)
+	if n == len(r.order) { // the news is among them
+		select {
+		case <-r.urgent:
+		default:
+		}
+	}
 	batch := make([]wire.Observation, n)
 	for i, id := range r.order[:n] {
 		batch[i] = r.open[id]

@@ -40,6 +40,7 @@ func (s *server) agent(do func(r *http.Request, region string) (any, error)) htt
 		if err != nil {
 			return nil, err
 		}
+		s.log.DebugContext(r.Context(), "agent called", "region", region, "path", r.URL.Path)
 		s.Providers.Seen(region, time.Now())
 		defer func() { s.Providers.Seen(region, time.Now()) }() // a poll lasts nearly as long as an agent may be silent
 		return do(r, region)
