@@ -23,6 +23,7 @@ var may = map[string]string{
 	"provider": "db driver failpoint fault seca urn wire tenant",
 	"resource": "db driver failpoint fault seca urn wire tenant provider",
 	// edges
+	"issuer": "fault tenant",
 	"api":    "db driver failpoint fault seca urn wire tenant provider resource",
 	"agent":  "driver failpoint fault seca urn wire",
 	"client": "fault seca urn resource",

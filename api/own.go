@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/seca"
+	"github.com/kontor-cloud/kontor/tenant"
 )
 
 // Kontor's own provider, kontor.exchange/v1: what SECA leaves to the exchange.
@@ -21,6 +23,7 @@ func ownRoutes() []route {
 	instances, _ := resource.KindNamed("instance")
 	return []route{
 		{"GET", base + "/whoami", me, nil, (*call).whoami},
+		{"GET", base + "/logins", permission{open: true}, nil, (*call).logins},
 		{"GET", base + "/tenants", op, nil, (*call).listTenants},
 		{"GET", base + "/tenants/{name}", op, nil, (*call).oneTenant},
 		{"PUT", base + "/tenants/{name}", op, nil, (*call).putTenant},
@@ -29,6 +32,7 @@ func ownRoutes() []route {
 		{"GET", base + "/accounts/{name}", op, nil, (*call).oneAccount},
 		{"PUT", base + "/accounts/{name}", op, nil, (*call).putAccount},
 		{"DELETE", base + "/accounts/{name}", op, nil, (*call).disableAccount},
+		{"POST", base + "/accounts/{name}/link", op, nil, (*call).linkAccount},
 		{"GET", base + "/accounts/{name}/tokens", me, nil, self((*call).listTokens)},
 		{"POST", base + "/accounts/{name}/tokens", me, nil, self((*call).newToken)},
 		{"DELETE", base + "/accounts/{name}/tokens/{id}", me, nil, self((*call).revokeToken)},
@@ -90,5 +94,15 @@ func ok(body any, err error) (reply, error) { return reply{status: http.StatusOK
 func (c *call) whoami() (reply, error) {
 	return ok(map[string]any{
 		"subject": c.who.Subject, "operator": c.who.Operator, "tenants": c.who.Tenants, "expiresAt": c.who.Expires,
+		"issuer": cmp.Or(c.who.Issuer, c.server.Tenants.Issuer),
 	}, nil)
+}
+
+// logins tells who has no token yet where people get one.
+func (c *call) logins() (reply, error) {
+	all := []tenant.Login{}
+	if others := c.server.Tenants.Others; others != nil {
+		all = others.Logins()
+	}
+	return ok(map[string]any{"items": all}, nil)
 }

@@ -156,6 +156,21 @@ func (c *call) disableAccount() (reply, error) {
 	return reply{status: http.StatusAccepted}, c.server.Tenants.PutAccount(c.ctx, a)
 }
 
+// linkAccount lets somebody of another issuer act as an account.
+func (c *call) linkAccount() (reply, error) {
+	var in struct {
+		Issuer  string `json:"issuer"`
+		Subject string `json:"subject"`
+	}
+	if err := c.body(&in); err != nil {
+		return reply{}, err
+	}
+	if _, err := c.server.Tenants.Account(c.ctx, c.at.Name); err != nil {
+		return reply{}, err
+	}
+	return reply{status: http.StatusNoContent}, c.server.Tenants.Link(c.ctx, in.Issuer, in.Subject, c.at.Name)
+}
+
 func (c *call) listTokens() (reply, error) {
 	all, err := c.server.Tenants.Tokens(c.ctx, c.at.Name)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 type Store struct {
 	DB     *db.DB
 	Issuer string // of tokens
+	Others Others // whose tokens are taken, too; nil for nobody's
 
 	keys     atomic.Pointer[keyring]
 	verified cache

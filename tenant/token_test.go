@@ -165,7 +165,7 @@ func TestSeenTokenExpires(t *testing.T) {
 		_, err := s.Verify(t.Context(), secret)
 		no(t, err)
 		for hash, v := range s.verified.by {
-			v.Expires = time.Now().Add(-leeway - time.Second)
+			v.Expires = time.Now().Add(-Leeway - time.Second)
 			s.verified.by[hash] = v
 		}
 		_, err = s.Verify(t.Context(), secret)

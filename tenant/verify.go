@@ -25,6 +25,7 @@ type Principal struct {
 	Tenants  []string   // where it may act at all, sorted
 	Scope    seca.Scope // what its token is narrowed to
 	TokenID  string
+	Issuer   string    // of the token, if not the exchange itself
 	Expires  time.Time // of the token
 }
 
@@ -39,14 +40,16 @@ const (
 	// has revoked it.
 	Freshness = 5 * time.Second
 
-	leeway     = 30 * time.Second // between clocks
+	// Leeway is how far clocks may be apart.
+	Leeway = 30 * time.Second
+
 	maxCached  = 10_000
 	maxToken   = 8 << 10
 	usedAtMost = time.Hour // how exact Token.UsedAt is
 )
 
 // Verify checks a token and returns who it stands for. An error is of kind
-// Unauthenticated, or Unavailable if the database could not be asked. A token
+// Unauthenticated, or Unavailable if the database, or the token's issuer, could not be asked. A token
 // seen within Freshness costs neither a query nor a look at its signature.
 //
 // Membership, and whether the account is an operator or disabled, are always
@@ -59,11 +62,30 @@ func (s *Store) Verify(ctx context.Context, raw string) (Principal, error) {
 	now := time.Now()
 	hash := sha256.Sum256([]byte(raw))
 	seen, epoch := s.verified.of(hash)
-	if !seen.Expires.IsZero() && now.After(seen.Expires.Add(leeway)) {
+	if !seen.Expires.IsZero() && now.After(seen.Expires.Add(Leeway)) {
 		return Principal{}, errExpired
 	}
 	if now.Sub(seen.at) < Freshness {
 		return seen.Principal, nil
+	}
+	p, err := s.judge(ctx, raw, seen.Principal, hash, now)
+	if err != nil {
+		return Principal{}, err
+	}
+	s.verified.put(hash, epoch, verdict{p, now})
+	return p, nil
+}
+
+var (
+	errExpired  = fault.Unauthenticated.Errorf("the token has expired")
+	errDisabled = fault.Unauthenticated.Errorf("the account is disabled")
+)
+
+// judge finds out who a token stands for now. A signature of ours that was
+// found good stays so; another issuer may have withdrawn its key.
+func (s *Store) judge(ctx context.Context, raw string, seen Principal, hash [32]byte, now time.Time) (Principal, error) {
+	if s.Others != nil && issuerOf(raw) != s.Issuer {
+		return s.welcome(ctx, raw, hash, now)
 	}
 	if seen.TokenID == "" {
 		c, err := s.parse(ctx, raw, now)
@@ -72,15 +94,8 @@ func (s *Store) Verify(ctx context.Context, raw string) (Principal, error) {
 		}
 		seen.Subject, seen.TokenID, seen.Expires = c.Subject, c.ID, c.Expiry.Time().UTC()
 	}
-	p, err := s.lookup(ctx, seen.Principal, hash, now)
-	if err != nil {
-		return Principal{}, err
-	}
-	s.verified.put(hash, epoch, verdict{p, now})
-	return p, nil
+	return s.lookup(ctx, seen, hash, now)
 }
-
-var errExpired = fault.Unauthenticated.Errorf("the token has expired")
 
 // parse checks everything that the token itself tells.
 func (s *Store) parse(ctx context.Context, raw string, now time.Time) (claims, error) {
@@ -97,7 +112,7 @@ func (s *Store) parse(ctx context.Context, raw string, now time.Time) (claims, e
 		return c, fault.Unauthenticated.Errorf("the token's signature or claims are not valid")
 	}
 	want := jwt.Expected{Issuer: s.Issuer, AnyAudience: jwt.Audience{audience}, Time: now}
-	switch err := c.ValidateWithLeeway(want, leeway); {
+	switch err := c.ValidateWithLeeway(want, Leeway); {
 	case errors.Is(err, jwt.ErrExpired):
 		return c, errExpired
 	case err != nil:
@@ -133,7 +148,7 @@ func (s *Store) lookup(ctx context.Context, p Principal, hash [32]byte, now time
 	case r.revoked != 0:
 		return Principal{}, fault.Unauthenticated.Errorf("the token was revoked")
 	case r.disabled:
-		return Principal{}, fault.Unauthenticated.Errorf("the account is disabled")
+		return Principal{}, errDisabled
 	}
 	tenants, err := s.Memberships(ctx, r.account)
 	if err != nil {

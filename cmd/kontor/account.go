@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +21,7 @@ type accountSpec struct {
 func accountCommand(a *app) *cobra.Command {
 	k := mustKind("account")
 	return family("account", "Manage accounts (operators)",
-		a.listCommand(k), a.accountCreate(k), a.accountSwitch(k, "disable", true), a.accountSwitch(k, "enable", false))
+		a.listCommand(k), a.accountCreate(k), a.accountLink(), a.accountSwitch(k, "disable", true), a.accountSwitch(k, "enable", false))
 }
 
 func (a *app) accountCreate(k kind) *cobra.Command {
@@ -35,6 +36,32 @@ func (a *app) accountCreate(k kind) *cobra.Command {
 	c.Flags().StringVar(&spec.DisplayName, "display-name", "", "name for people")
 	c.Flags().BoolVar(&spec.Operator, "operator", false, "may run the exchange")
 	c.Flags().StringSliceVar(&spec.Tenants, "tenants", nil, "tenants that it is a member of")
+	return c
+}
+
+func (a *app) accountLink() *cobra.Command {
+	var in struct {
+		Issuer  string `json:"issuer"`
+		Subject string `json:"subject"`
+	}
+	c := &cobra.Command{
+		Use: "link ID", Short: "Let somebody whom another issuer knows act as an account", Args: cobra.ExactArgs(1),
+		Example:           "  kontor account link alice@example.eu --issuer https://login.example.eu --subject 5a9f…",
+		ValidArgsFunction: a.completes(a.namesOf("account")),
+		RunE: func(c *cobra.Command, args []string) error {
+			x, err := a.connect()
+			if err != nil {
+				return err
+			}
+			if err := x.Post(c.Context(), x.Exchange("accounts", args[0], "link"), in, nil); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.stdout, "account/%s linked\n", args[0])
+			return err
+		},
+	}
+	c.Flags().StringVar(&in.Issuer, "issuer", "", "URL of the issuer, as in its tokens")
+	c.Flags().StringVar(&in.Subject, "subject", "", "what the issuer calls him (sub)")
 	return c
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/kontor-cloud/kontor/api"
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/failpoint"
+	"github.com/kontor-cloud/kontor/issuer"
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/seca"
@@ -40,6 +41,8 @@ type exchangeConfig struct {
 	Agents    string     `json:"agents"`              // address for agents, mutual TLS
 	AgentURL  string     `json:"agentURL,omitempty"`  // where agents reach it, if not at its address
 	PlainHTTP bool       `json:"plainHTTP,omitempty"` // serve clients without TLS beyond loopback, behind a proxy that has it
+
+	OIDC []issuer.Config `json:"oidc,omitempty"` // issuers whose tokens are taken beside our own
 }
 
 func defaultExchange() exchangeConfig {
@@ -85,6 +88,9 @@ func openExchange(ctx context.Context, c exchangeConfig, log *slog.Logger) (_ *e
 	tenants, err := tenant.Open(ctx, x.db, "kontor:"+providers.Exchange)
 	if err != nil {
 		return nil, fmt.Errorf("open the tenants: %w", err)
+	}
+	if tenants.Others, err = issuer.Open(c.OIDC); err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	x.Exchange = api.New(api.Config{
 		Resources: resource.NewStore(x.db), Tenants: tenants, Providers: providers,

@@ -53,6 +53,14 @@ feed.region text COLLATE C NOT NULL
 feed.revision bigint NOT NULL
 feed feed_pkey PRIMARY KEY (region)
 CREATE UNIQUE INDEX feed_pkey ON feed USING btree (region)
+identity.issuer text COLLATE C NOT NULL
+identity.subject text COLLATE C NOT NULL
+identity.account text COLLATE C NOT NULL
+identity.created_at bigint NOT NULL
+identity identity_account_fkey FOREIGN KEY (account) REFERENCES account(id) ON DELETE CASCADE
+identity identity_pkey PRIMARY KEY (issuer, subject)
+CREATE INDEX identity_account ON identity USING btree (account)
+CREATE UNIQUE INDEX identity_pkey ON identity USING btree (issuer, subject)
 membership.tenant text COLLATE C NOT NULL
 membership.account text COLLATE C NOT NULL
 membership membership_account_fkey FOREIGN KEY (account) REFERENCES account(id) ON DELETE CASCADE

@@ -47,6 +47,14 @@ CREATE TABLE feed (
     region   TEXT PRIMARY KEY,
     revision BIGINT NOT NULL
 );
+CREATE TABLE identity (
+	issuer     TEXT NOT NULL,
+	subject    TEXT NOT NULL,
+	account    TEXT NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+	created_at BIGINT NOT NULL,
+	PRIMARY KEY (issuer, subject)
+);
+CREATE INDEX identity_account ON identity (account);
 CREATE TABLE membership (
 	tenant  TEXT NOT NULL REFERENCES tenant (name) ON DELETE CASCADE,
 	account TEXT NOT NULL REFERENCES account (id) ON DELETE CASCADE,
