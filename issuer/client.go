@@ -51,6 +51,7 @@ func client(t http.RoundTripper) Client {
 // bounded cuts answers that are too long, also for libraries that read them whole.
 type bounded struct{ http.RoundTripper }
 
+// RoundTrip is that of http.RoundTripper.
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	a, err := b.RoundTripper.RoundTrip(r)
 	if err == nil {
