@@ -31,7 +31,7 @@ var may = map[string]string{
 	// trials against programs of others
 	"lab": "client fault resource seca",
 	// tests of whole processes
-	"crash": "client db/dbtest driver driver/fake driver/qemu failpoint fault resource seca wire",
+	"crash": "client db/dbtest driver driver/fake driver/openstack driver/qemu failpoint fault resource seca wire",
 	// the binary wires everything
 	"cmd/kontor": "*",
 }

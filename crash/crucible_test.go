@@ -40,17 +40,14 @@ func TestCrucible(t *testing.T) {
 	})
 }
 
-func (s *stage) lookAtFake(do func(*driver.Cloud)) { do(s.copyOfFake()) }
-
 // A tour is a visit to many points with the same customers.
 type tour struct {
 	*stage
 	customer *customer
 	slots    []*slot
 	orders   atomic.Int64
-	names    atomic.Int64              // of tenants
-	look     func(func(*driver.Cloud)) // at the platform
-	restart  func()                    // of the database, if it can
+	names    atomic.Int64 // of tenants
+	restart  func()       // of the database, if it can
 
 	storage string // the SKU of a volume
 	// stray keeps what the platform has for a URN, to put it back after its end.
@@ -60,14 +57,14 @@ type tour struct {
 func visitAll(t *testing.T, postgres string, restart func(), slots int, points []failpoint.Point) {
 	t.Helper()
 	rng := seeded(t)
-	s := newStage(t, "", postgres, "fake", scriptedCloud)
+	s := newStage(t, "", postgres, fakeCloud(scriptedCloud))
 	full := len(points) > 10
 	if full {
 		s.beginAtPoints()
 	} else {
 		s.begin()
 	}
-	tr := &tour{stage: s, look: s.lookAtFake, restart: restart, storage: "seca.rd100", stray: s.strayOfFake}
+	tr := &tour{stage: s, restart: restart, storage: "seca.rd100", stray: s.strayOfFake}
 	tr.customer, tr.slots = s.places(rng, slots)
 	tr.visitEach(rng, points)
 	if full {
@@ -200,7 +197,7 @@ func (tr *tour) trial(name string, do func() int) {
 	switch {
 	case err == nil:
 		tr.compare(tr.customer, tr.slots)
-		tr.look(func(c *driver.Cloud) { tr.audit(&r, tr.customer, c) })
+		tr.on.look(tr.world, func(c *driver.Cloud) { tr.audit(&r, tr.customer, c) })
 	case errors.Is(err, errBroken):
 		r.lost++
 	default:

@@ -2,11 +2,8 @@ package crash
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,12 +48,9 @@ func TestLabManyKillsOnAFakeCloud(t *testing.T) {
 func killOnFake(t *testing.T, postgres string, slots, kills int) {
 	t.Helper()
 	rng := seeded(t)
-	w := newWorld(t, rng, postgres, "fake", slowCloud)
-	c := &customer{client: w.client, patient: time.Minute, promise: map[string]*fact{}}
-	var all []*slot
-	for n := range slots {
-		all = append(all, &slot{customer: c, items: fakeItems(w, n), rng: rand.New(rand.NewPCG(rng.Uint64(), 0))})
-	}
+	w := newWorld(t, rng, postgres, fakeCloud(slowCloud))
+	c := w.aCustomer(time.Minute)
+	all := w.slots(c, rng, slots, 0)
 	k := &killer{rng: rng, longest: 2 * time.Second, log: t.Logf, victims: []victim{
 		again(w.agent), again(w.exchange), again(w.agent), again(w.exchange), both(w.exchange, w.agent),
 	}}
@@ -64,14 +58,22 @@ func killOnFake(t *testing.T, postgres string, slots, kills int) {
 
 	w.compare(c, all)
 	w.resync()
-	w.platform(c, w.copyOfFake())
+	w.platform(c)
 	w.clear(c, all)
-	w.platform(c, w.copyOfFake())
+	w.platform(c)
 }
 
-// fakeItems are what a slot holds: a volume and an instance, some with a card,
-// some of those in a network of their own.
-func fakeItems(w *world, n int) []item {
+// A fakeCloud is the fake platform with a configuration, which has it persist.
+type fakeCloud string
+
+func (f fakeCloud) driver() (name, config string) { return "fake", string(f) }
+
+// look opens a copy: the agent has the platform itself in its own process.
+func (fakeCloud) look(w *world, do func(*driver.Cloud)) { do(w.copyOfFake()) }
+
+// items are a volume and an instance, some with a card, some of those in a
+// network of their own.
+func (fakeCloud) items(w *world, n int) []item {
 	name := fmt.Sprintf("s%02d", n)
 	volume := w.item("block-storage", "", name, `{"sizeGB": ROUND, "skuRef": {"resource": "skus/seca.rd100"}}`)
 	card := ""
@@ -92,7 +94,7 @@ func fakeItems(w *world, n int) []item {
 // endure lets the customer work while the killer does.
 func (w *world) endure(c *customer, all []*slot, k *killer, kills int) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(w.t.Context(), 10*c.patient)
 	defer cancel()
 	stop := make(chan struct{})
 	work, ctx := errgroup.WithContext(ctx)
@@ -147,16 +149,18 @@ func (w *world) compare(c *customer, all []*slot) {
 	}
 }
 
-// platform compares what is promised with what a platform has.
-func (w *world) platform(c *customer, cloud *driver.Cloud) {
+// platform compares what is promised with what the platform has.
+func (w *world) platform(c *customer) {
 	w.t.Helper()
 	want := map[string]string{}
 	for urn, r := range c.promised() {
 		want[urn] = r.Native
 	}
-	if d := cmp.Diff(want, w.things(cloud)); d != "" {
-		w.t.Errorf("promised (-), on the platform (+):\n%s", d)
-	}
+	w.on.look(w, func(cloud *driver.Cloud) {
+		if d := cmp.Diff(want, w.things(cloud)); d != "" {
+			w.t.Errorf("promised (-), on the platform (+):\n%s", d)
+		}
+	})
 }
 
 // clear deletes everything, also the workspace, and waits until it is gone.
@@ -211,14 +215,5 @@ func (w *world) copyOfFake() *driver.Cloud {
 	if err := os.WriteFile(filepath.Join(dir, "fake.jsonl"), b, 0o600); err != nil {
 		w.t.Fatal(err)
 	}
-	c, err := fake.Open(w.t.Context(), w.owner(), dir, json.RawMessage(`{"persist": true}`), slog.New(slog.DiscardHandler))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			w.t.Error(err)
-		}
-	})
-	return c
+	return w.cloud(fake.Open, dir, `{"persist": true}`)
 }

@@ -104,7 +104,7 @@ func (tr *tour) partitioned(guests func()) {
 	tr.back.partition(false)
 	tr.compare(tr.customer, tr.slots)
 	guests()
-	tr.look(func(c *driver.Cloud) { tr.audit(&r, tr.customer, c) })
+	tr.on.look(tr.world, func(c *driver.Cloud) { tr.audit(&r, tr.customer, c) })
 	after := tr.uptimes()
 	for urn, since := range before {
 		if !after[urn].Equal(since) {
@@ -119,7 +119,7 @@ func (tr *tour) partitioned(guests func()) {
 func (tr *tour) uptimes() map[string]time.Time {
 	tr.t.Helper()
 	since := map[string]time.Time{}
-	tr.look(func(c *driver.Cloud) {
+	tr.on.look(tr.world, func(c *driver.Cloud) {
 		for i, err := range c.Instances.List(tr.t.Context()) {
 			if err != nil {
 				tr.t.Fatal(err)
@@ -148,10 +148,10 @@ func TestCrucibleOnAFullDisk(t *testing.T) {
 		}
 	})
 	cloud := t.TempDir()
-	s := newStage(t, dir, "", "fake", strings.Replace(scriptedCloud, "{", fmt.Sprintf(`{"dir": %q, `, cloud), 1))
+	s := newStage(t, dir, "", fakeCloud(strings.Replace(scriptedCloud, "{", fmt.Sprintf(`{"dir": %q, `, cloud), 1)))
 	s.cloudDir, s.quiet = cloud, true // a full disk is worth an error in the log
 	s.begin()
-	tr := &tour{stage: s, look: s.lookAtFake}
+	tr := &tour{stage: s}
 	tr.customer, tr.slots = s.places(rand.New(rand.NewPCG(1, 0)), 4)
 	for range 2 {
 		tr.trial("fault: disk full", func() int {

@@ -2,7 +2,6 @@ package crash
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,7 +11,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/kontor-cloud/kontor/driver"
 	"github.com/kontor-cloud/kontor/failpoint"
 )
 
@@ -20,7 +18,7 @@ import (
 // and the faults that need no made-up platform. Through the partition the
 // guests are asked themselves how long they have been up.
 func TestLabCrucibleOnQEMU(t *testing.T) {
-	qemuConfig(t) // or skip
+	needQEMU(t) // or skip
 	t.Run("sqlite", func(t *testing.T) { visitQEMU(t, "", nil) })
 	t.Run("postgres", func(t *testing.T) {
 		url, restart := ownPostgres(t)
@@ -30,16 +28,13 @@ func TestLabCrucibleOnQEMU(t *testing.T) {
 
 func visitQEMU(t *testing.T, postgres string, restart func()) {
 	t.Helper()
-	config, rng := qemuConfig(t), seeded(t)
-	s := newStage(t, "", postgres, "qemu", config)
+	on, rng := needQEMU(t), seeded(t)
+	s := newStage(t, "", postgres, on)
 	s.patience = 3 * time.Minute
 	s.beginAtPoints()
 	t.Cleanup(func() { s.endGuests() })
 	tr := &tour{stage: s, customer: s.aCustomer(4 * time.Minute), restart: restart, storage: "seca.le100", stray: s.strayOfQEMU}
-	tr.look = func(do func(*driver.Cloud)) { s.whileAgentIsAway(func() { do(s.openQEMU(config)) }) }
-	for n := range 3 {
-		tr.slots = append(tr.slots, &slot{customer: tr.customer, items: qemuItems(s.world, n), rng: rand.New(rand.NewPCG(rng.Uint64(), 0)), linger: 3 * time.Second})
-	}
+	tr.slots = s.slots(tr.customer, rng, 3, 3*time.Second)
 	tr.visitEach(rng, slices.Concat(failpoint.Exchange(), failpoint.Agent()))
 	tr.unreliable()
 	tr.partitioned(tr.guestsAge())

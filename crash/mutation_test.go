@@ -47,7 +47,7 @@ func TestTrials(t *testing.T) {
 	}
 	for _, m := range mutations {
 		t.Run(string(m.guard), func(t *testing.T) {
-			s := newStage(t, "", "", "fake", strings.Replace(scriptedCloud, `"late": "40ms"`, `"late": "3s"`, 1))
+			s := newStage(t, "", "", fakeCloud(strings.Replace(scriptedCloud, `"late": "40ms"`, `"late": "3s"`, 1)))
 			if off := os.Getenv(switchedOff); off != "" {
 				s.off = ";off " + off
 			}
@@ -85,10 +85,6 @@ func TestMutationsAreCaught(t *testing.T) {
 
 func (s *stage) volume(name string) item {
 	return s.item("block-storage", "", name, `{"sizeGB": ROUND, "skuRef": {"resource": "skus/seca.rd100"}}`)
-}
-
-func (s *stage) aCustomer(patient time.Duration) *customer {
-	return &customer{client: s.client, patient: patient, promise: map[string]*fact{}}
 }
 
 func must(t *testing.T, errs ...error) {

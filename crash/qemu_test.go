@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -30,15 +29,12 @@ import (
 // TestLabKillsAtRandomMomentsOnQEMU is the promise of the fake cloud kept with
 // real machines, which are killed, too: they come back, with their data.
 func TestLabKillsAtRandomMomentsOnQEMU(t *testing.T) {
-	config := qemuConfig(t)
+	on := needQEMU(t)
 	rng := seeded(t)
-	w := newWorld(t, rng, "", "qemu", config)
+	w := newWorld(t, rng, "", on)
 	t.Cleanup(func() { w.endGuests() })
-	c := &customer{client: w.client, patient: 2 * time.Minute, promise: map[string]*fact{}}
-	var all []*slot
-	for n := range 3 {
-		all = append(all, &slot{customer: c, items: qemuItems(w, n), rng: rand.New(rand.NewPCG(rng.Uint64(), 0)), linger: 10 * time.Second})
-	}
+	c := w.aCustomer(2 * time.Minute)
+	all := w.slots(c, rng, 3, 10*time.Second)
 	guest := victim{"guest", func() (bool, error) { return w.killGuest(rng) }}
 	k := &killer{rng: rng, longest: 6 * time.Second, log: t.Logf, victims: []victim{again(w.agent), guest, again(w.exchange), guest, both(w.exchange, w.agent)}}
 	w.endure(c, all, k, 20)
@@ -60,12 +56,29 @@ func TestLabKillsAtRandomMomentsOnQEMU(t *testing.T) {
 	if n := len(w.guests()); n != len(all) {
 		t.Errorf("%d guests run, want %d", n, len(all))
 	}
-	w.whileAgentIsAway(func() { w.platform(c, w.openQEMU(config)) })
+	w.platform(c)
 	w.clear(c, all)
 	w.nothingLeft()
 }
 
-func qemuConfig(t *testing.T) string {
+// A qemuCloud is the driver of real machines on this one, with a configuration.
+type qemuCloud string
+
+func (q qemuCloud) driver() (name, config string) { return "qemu", string(q) }
+
+// look takes the agent's place for a while, as one process has the platform.
+func (q qemuCloud) look(w *world, do func(*driver.Cloud)) {
+	w.t.Helper()
+	if err := w.agent.end(syscall.SIGTERM); err != nil {
+		w.t.Fatal(err)
+	}
+	do(w.cloud(qemu.Open, w.agentDir, string(q)))
+	if err := w.agent.start(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func needQEMU(t *testing.T) qemuCloud {
 	t.Helper()
 	if os.Getenv("KONTOR_LAB") == "" {
 		t.Skip("slow: set KONTOR_LAB=1")
@@ -89,12 +102,12 @@ func qemuConfig(t *testing.T) string {
 	if err := os.Symlink(image, filepath.Join(dir, "tiny.qcow2")); err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf(`{"images": %q, "accel": "tcg", "powerOffSeconds": 3, "publicIPs": ["127.77.9.1-127.77.9.9"]}`, dir)
+	return qemuCloud(fmt.Sprintf(`{"images": %q, "accel": "tcg", "powerOffSeconds": 3, "publicIPs": ["127.77.9.1-127.77.9.9"]}`, dir))
 }
 
-// qemuItems are a machine with a data volume, in a network of its own that the
+// items are a machine with a data volume, in a network of its own that the
 // outside reaches.
-func qemuItems(w *world, n int) []item {
+func (qemuCloud) items(w *world, n int) []item {
 	name := fmt.Sprintf("s%d", n)
 	spec := func(text string) string {
 		return strings.NewReplacer("NAME", name, "NET", strconv.Itoa(20+n)).Replace(text)
@@ -241,7 +254,9 @@ func web(address client.Item) string {
 			return f.Outside.String()
 		}
 	}
-	return ""
+	var s seca.PublicIPStatus
+	json.Unmarshal(address.Status, &s) //nolint:errcheck // likewise
+	return s.IPAddress
 }
 
 func onSince(instance client.Item) (time.Time, error) {
@@ -295,32 +310,6 @@ func (w *world) endGuests() {
 		w.t.Errorf("process %d is left", pid)
 		syscall.Kill(pid, syscall.SIGKILL) //nolint:errcheck // it may have ended
 	}
-}
-
-// whileAgentIsAway does something between two lives of the agent.
-func (w *world) whileAgentIsAway(do func()) {
-	w.t.Helper()
-	if err := w.agent.end(syscall.SIGTERM); err != nil {
-		w.t.Fatal(err)
-	}
-	do()
-	if err := w.agent.start(); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-func (w *world) openQEMU(config string) *driver.Cloud {
-	w.t.Helper()
-	c, err := qemu.Open(w.t.Context(), w.owner(), w.agentDir, json.RawMessage(config), slog.New(slog.DiscardHandler))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			w.t.Error(err)
-		}
-	})
-	return c
 }
 
 // nothingLeft looks for disks, records and processes of what was deleted.

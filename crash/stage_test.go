@@ -42,19 +42,19 @@ type result struct {
 }
 
 // newStage prepares an exchange and an agent; neither runs.
-func newStage(t *testing.T, dir, postgres, driverName, config string) *stage {
+func newStage(t *testing.T, dir, postgres string, on platform) *stage {
 	t.Helper()
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	s := &stage{world: &world{t: t, dir: dir}, patience: 20 * time.Second}
+	s := &stage{world: &world{t: t, on: on, dir: dir}, patience: 20 * time.Second}
 	t.Cleanup(s.print)
 	bin, ports := build(t, "-tags", "crucible"), freePorts(t, 2)
 	s.front, s.back = newProxy(t, ports[0]), newProxy(t, ports[1])
 	s.agentDir = filepath.Join(s.dir, "agent")
 	s.exchange = s.process("exchange", bin, "serve", "--data", filepath.Join(s.dir, "exchange"), "--db", postgres,
 		"--listen", ports[0], "--url", "http://"+s.front.address(), "--agents", ports[1], "--agent-url", "https://"+s.back.address())
-	file := s.write("agent.json", fmt.Sprintf(`{"dir": %q, "driver": %q, "relist": %d, "config": %s}`, s.agentDir, driverName, time.Second, config))
+	file := s.agentConfig(time.Second)
 	s.agent = s.process("agent", bin, "agent", "--config", file, "--join-file", s.joinFile())
 	return s
 }
@@ -117,12 +117,8 @@ func (s *stage) script(sc fake.Script) {
 
 // places are slots for customers of a fake platform.
 func (s *stage) places(rng *rand.Rand, n int) (*customer, []*slot) {
-	c := &customer{client: s.client, patient: time.Minute, promise: map[string]*fact{}}
-	all := make([]*slot, n)
-	for i := range all {
-		all[i] = &slot{customer: c, items: fakeItems(s.world, i), rng: rand.New(rand.NewPCG(rng.Uint64(), 0))}
-	}
-	return c, all
+	c := s.aCustomer(time.Minute)
+	return c, s.slots(c, rng, n, 0)
 }
 
 // things lists a platform: to each resource, what there is for it.

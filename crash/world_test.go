@@ -30,6 +30,7 @@ const (
 // A world is an exchange and a region's agent, each a process of its own.
 type world struct {
 	t        *testing.T
+	on       platform
 	dir      string
 	client   *client.Client // tries each call once
 	exchange *process
@@ -42,13 +43,13 @@ type world struct {
 // newWorld starts an exchange, on PostgreSQL if its URL is given, makes a tenant
 // and a region in it, and starts an agent with a driver, which is killed a few
 // times while it joins. The end of the test ends both.
-func newWorld(t *testing.T, rng *rand.Rand, postgres, driverName, config string) *world {
+func newWorld(t *testing.T, rng *rand.Rand, postgres string, on platform) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir()}
+	w := &world{t: t, on: on, dir: t.TempDir()}
 	bin, ports := build(t), freePorts(t, 2)
 	w.agentDir = filepath.Join(w.dir, "agent")
 	w.exchange = w.process("exchange", bin, "serve", "--data", filepath.Join(w.dir, "exchange"), "--listen", ports[0], "--agents", ports[1], "--db", postgres)
-	file := w.write("agent.json", fmt.Sprintf(`{"dir": %q, "driver": %q, "relist": %d, "config": %s}`, w.agentDir, driverName, 3*time.Second, config))
+	file := w.agentConfig(3 * time.Second)
 	join := filepath.Join(w.dir, "join.token")
 	w.agent = w.process("agent", bin, "agent", "--config", file, "--join-file", join)
 	w.run(w.exchange)
