@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -51,7 +49,7 @@ printed, in a file; "-" reads it from standard input.`,
 	f := cmd.Flags()
 	f.StringVar(&file, "config", "", "configuration file (dir, driver, config, relist …)")
 	f.StringVar(&c.Dir, "dir", "", "directory for the agent's key, certificate and journal, and for the driver")
-	f.StringVar(&c.Driver, "driver", "", "platform to drive: "+strings.Join(slices.Sorted(maps.Keys(drivers)), ", "))
+	f.StringVar(&c.Driver, "driver", "", "platform to drive: "+driverNames())
 	f.StringVar(&driverFile, "driver-config", "", "configuration file of the driver")
 	f.StringVar(&joinFile, "join-file", "", "file with the join token; - is standard input")
 	return cmd
@@ -77,7 +75,7 @@ func (a *app) readAgentFiles(c *agent.Config, joinFile, driverFile string) error
 func runAgent(ctx context.Context, c agent.Config, log *slog.Logger) error {
 	open, ok := drivers[c.Driver]
 	if !ok {
-		return usagef("no driver %q; this binary has %s", c.Driver, strings.Join(slices.Sorted(maps.Keys(drivers)), ", "))
+		return usagef("no driver %q; this binary has %s", c.Driver, driverNames())
 	}
 	if c.Dir == "" {
 		return usagef("say where the agent keeps its key: --dir DIR")

@@ -3,11 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -42,7 +39,7 @@ figures with their units and times, fit to be kept as evidence. The exit code is
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&c.Driver, "driver", "", "platform to examine: "+strings.Join(slices.Sorted(maps.Keys(drivers)), ", "))
+	f.StringVar(&c.Driver, "driver", "", "platform to examine: "+driverNames())
 	f.StringVar(&file, "driver-config", "", "configuration file of the driver")
 	f.StringVar(&c.Dir, "dir", "", "directory of the driver: the agent's, or one of its own")
 	f.BoolVar(&c.NoVM, "no-vm", false, "a quick look: make nothing")
@@ -60,7 +57,7 @@ func (a *app) examine(cmd *cobra.Command, c doctor.Config) error {
 	open, ok := drivers[c.Driver]
 	switch {
 	case !ok:
-		return usagef("no driver %q; this binary has %s", c.Driver, strings.Join(slices.Sorted(maps.Keys(drivers)), ", "))
+		return usagef("no driver %q; this binary has %s", c.Driver, driverNames())
 	case c.Dir == "":
 		return usagef("say where the driver may keep what it needs: --dir DIR")
 	case a.output != "" && !a.structured():

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"maps"
+	"slices"
+	"strings"
+
 	"github.com/kontor-cloud/kontor/driver"
 	"github.com/kontor-cloud/kontor/driver/fake"
 	"github.com/kontor-cloud/kontor/driver/openstack"
@@ -14,3 +18,5 @@ var drivers = map[string]driver.Opener{
 	"openstack": openstack.Open,
 	"qemu":      qemu.Open,
 }
+
+func driverNames() string { return strings.Join(slices.Sorted(maps.Keys(drivers)), ", ") }

@@ -73,6 +73,9 @@ func (a *app) hint(err error) string {
 	if h, ok := errors.AsType[hinted](err); ok {
 		return h.try
 	}
+	if a.client == nil { // no exchange has said this; an agent's platform may have
+		return ""
+	}
 	switch fault.KindOf(err) {
 	case fault.Unauthenticated:
 		if a.tokenSource() == "" {

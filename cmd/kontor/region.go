@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -73,7 +71,7 @@ func (a *app) regionCreate() *cobra.Command {
 	f.StringVar(&spec.DisplayName, "display-name", "", "name for people")
 	f.StringVar(&spec.Country, "country", "", "two-letter code (ISO 3166)")
 	f.StringVar(&spec.City, "city", "", "city")
-	f.StringVar(&spec.Driver, "driver", "", "kind of platform: qemu, fake")
+	f.StringVar(&spec.Driver, "driver", "", "kind of platform: qemu, openstack, fake")
 	f.StringToStringVar(&spec.Labels, "label", nil, "key=value (may be given several times)")
 	return c
 }
@@ -99,56 +97,6 @@ func (a *app) putOwn(ctx context.Context, t target, spec any) error {
 	default:
 		a.tell(t, "set")
 	}
-	return nil
-}
-
-// A joining is what the exchange answers to an operator who wants an agent.
-type joining struct {
-	Token     string    `json:"token"`
-	Command   string    `json:"command"`
-	ExpiresAt time.Time `json:"expiresAt"`
-}
-
-func (a *app) regionJoin() *cobra.Command {
-	var ttl time.Duration
-	var out string
-	c := &cobra.Command{
-		Use:   "join NAME",
-		Short: "Make a single-use token with which an agent joins, and show its command",
-		Long: `Make a token with which one agent can join the region, once, and show the
-command to run at the provider. The token is a secret: it goes to a file (--out), or alone to standard
-output, and never into an argument list.`,
-		Example:           "  kontor region join fr-lyon-acme --out join.token",
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: a.completes(a.regionNames),
-		RunE: func(c *cobra.Command, args []string) error {
-			x, err := a.connect()
-			if err != nil {
-				return err
-			}
-			var j joining
-			if err := x.Post(c.Context(), x.Exchange("regions", args[0], "join"), map[string]string{"ttl": ttl.String()}, &j); err != nil {
-				return err
-			}
-			return a.joined(j, out)
-		},
-	}
-	c.Flags().DurationVar(&ttl, "ttl", time.Hour, "how long the token is good")
-	c.Flags().StringVar(&out, "out", "", "file for the token, made readable by you alone")
-	return c
-}
-
-func (a *app) joined(j joining, out string) error {
-	if a.structured() {
-		return a.write(j)
-	}
-	if err := a.secret(j.Token, out); err != nil {
-		return err
-	}
-	if out != "" {
-		j.Command = strings.Replace(j.Command, "FILE", out, 1)
-	}
-	fmt.Fprintf(a.stderr, "At the provider, until %s:\n  %s\n", j.ExpiresAt.Format(time.RFC3339), clean(j.Command))
 	return nil
 }
 

@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 //	up [ARG…]            start an exchange with one fake region, and use it as its administrator
 //	code N COMMAND…      run, and want this exit code
 //	mode NNN FILE        want these permissions
+//	await FILE           wait until it is there
 //	byhand               make a machine, its disk and its network at the platform of the fake region itself
 //	capture VAR          put standard output of the last command into a variable
 func TestScripts(t *testing.T) {
@@ -37,7 +38,7 @@ func TestScripts(t *testing.T) {
 			return os.Mkdir(home, 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"up": scriptUp, "code": scriptCode, "mode": scriptMode, "capture": scriptCapture, "byhand": scriptByHand,
+			"up": scriptUp, "code": scriptCode, "mode": scriptMode, "await": scriptAwait, "capture": scriptCapture, "byhand": scriptByHand,
 		},
 		RequireUniqueNames: true,
 	})
@@ -109,6 +110,20 @@ func scriptCode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got != want {
 		ts.Fatalf("%s ends with %d, want %d", strings.Join(args[1:], " "), got, want)
+	}
+}
+
+func scriptAwait(ts *testscript.TestScript, _ bool, args []string) {
+	deadline := time.Now().Add(time.Minute)
+	for {
+		_, err := os.Stat(ts.MkAbs(args[0]))
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%v", err)
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 

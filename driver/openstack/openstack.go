@@ -49,6 +49,23 @@ func Open(ctx context.Context, owner driver.Owner, dir string, config json.RawMe
 	return a.cloud(), nil
 }
 
+// Check reads a configuration as Open does, with the credentials that it names,
+// and calls nobody. It fails with fault.Invalid.
+func Check(dir string, config json.RawMessage) error {
+	c, err := decode(config, dir)
+	if err != nil {
+		return err
+	}
+	auth, _, err := c.credentials()
+	if err == nil && auth.IdentityEndpoint == "" {
+		err = fault.Invalid.Errorf("%s: cloud %q has no auth_url", c.Clouds, c.Cloud)
+	}
+	if err == nil {
+		_, err = c.client()
+	}
+	return err
+}
+
 // cloud has a keeper for each thing that the services found can keep.
 func (a *account) cloud() *driver.Cloud {
 	c := &driver.Cloud{
