@@ -106,11 +106,11 @@ func (o *openstackCloud) items(w *world, n int) []item {
 	}
 }
 
-// census lists what a project has, as Nova, Cinder, Neutron and Glance tell, by
-// native id. What Neutron makes by itself for a network is left out.
-func (o *openstackCloud) census(t *testing.T) map[string]string {
+// documents lists what a project has, as Nova, Cinder, Neutron and Glance tell,
+// by native id. What Neutron makes by itself for a network is left out.
+func (o *openstackCloud) documents(t *testing.T) map[string]map[string]any {
 	t.Helper()
-	all := map[string]string{}
+	all := map[string]map[string]any{}
 	for _, c := range []struct{ service, path, key string }{
 		{"nova", "servers/detail", "servers"},
 		{"nova", "os-server-groups", "server_groups"},
@@ -126,7 +126,7 @@ func (o *openstackCloud) census(t *testing.T) map[string]string {
 	} {
 		var body map[string]any
 		s := o.services[c.service]
-		resp, err := s.Get(t.Context(), s.ServiceURL(strings.Split(c.path, "/")...), &body, nil) //nolint:bodyclose // the SDK has read and closed it
+		resp, err := s.Get(context.WithoutCancel(t.Context()), s.ServiceURL(strings.Split(c.path, "/")...), &body, nil)
 		if _, _, err = gophercloud.ParseResponse(resp, err); err != nil {
 			t.Fatalf("list %s: %v", c.path, err)
 		}
@@ -136,8 +136,19 @@ func (o *openstackCloud) census(t *testing.T) map[string]string {
 			if owner, _ := thing["device_owner"].(string); strings.HasPrefix(owner, "network:") {
 				continue
 			}
-			all[fmt.Sprint(thing["id"])] = fmt.Sprintf("%s %v (%v)", c.key, thing["name"], thing["status"])
+			thing["collection"] = c.key
+			all[fmt.Sprint(thing["id"])] = thing
 		}
+	}
+	return all
+}
+
+// census says in short what a project has, by native id.
+func (o *openstackCloud) census(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for id, d := range o.documents(t) {
+		all[id] = fmt.Sprintf("%s %v (%v)", d["collection"], d["name"], d["status"])
 	}
 	return all
 }

@@ -137,6 +137,11 @@ func (s *stack) neutron(w http.ResponseWriter, r *http.Request, path []string) {
 		s.rows[path[0]] = slices.Delete(all, i, i+1)
 		s.dropRule(path[1])
 		w.WriteHeader(http.StatusNoContent)
+	case len(path) == 2 && r.Method == http.MethodPut:
+		var body map[string]row
+		json.NewDecoder(r.Body).Decode(&body) //nolint:errcheck // what is no JSON changes nothing
+		maps.Copy(all[i], body[one(path[0])])
+		reply(w, http.StatusOK, row{one(path[0]): all[i]})
 	case len(path) == 3:
 		var body row
 		json.NewDecoder(r.Body).Decode(&body) //nolint:errcheck // what is no JSON is refused below

@@ -134,7 +134,7 @@ func viewGroup(id string, g groups.SecGroup, natives map[string]string) (have dr
 	if err != nil || len(more) > 0 || len(less) > 0 {
 		have.Rules = nil
 		for _, r := range g.Rules {
-			have.Rules = append(have.Rules, driver.Rule{Ingress: r.Direction == "ingress", Protocol: driver.Protocol(r.Description)})
+			have.Rules = append(have.Rules, driver.Rule{Ingress: r.Direction == "ingress", Protocol: driver.Protocol(said(r))})
 		}
 	}
 	return have
@@ -214,15 +214,14 @@ func (a *account) setRules(ctx context.Context, g *groups.SecGroup, want map[str
 type rule map[string]any
 
 // compare tells which rules are too many, by native id, and which are missing.
-// Rules never change in Neutron, so the description that one was made with says
-// what it is.
 func compare(have []rules.SecGroupRule, want map[string]rule) (more []string, less []rule) {
 	seen := map[string]bool{}
 	for _, r := range have {
-		if want[r.Description] == nil || seen[r.Description] {
+		key := said(r)
+		if want[key] == nil || seen[key] {
 			more = append(more, r.ID)
 		}
-		seen[r.Description] = true
+		seen[key] = true
 	}
 	for key, r := range want {
 		if !seen[key] {

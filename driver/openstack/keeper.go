@@ -97,6 +97,12 @@ func (t table[N]) all(ctx context.Context) (natives map[string]N, doubled map[st
 	if err != nil {
 		return nil, nil, err
 	}
+	natives, doubled = t.ours(list)
+	return natives, doubled, nil
+}
+
+// ours picks from a list what is ours.
+func (t table[N]) ours(list []N) (natives map[string]N, doubled map[string]bool) {
 	t.sort(list)
 	natives, doubled = map[string]N{}, map[string]bool{}
 	for i := range list {
@@ -110,7 +116,7 @@ func (t table[N]) all(ctx context.Context) (natives map[string]N, doubled map[st
 		}
 		natives[id] = list[i]
 	}
-	return natives, doubled, nil
+	return natives, doubled
 }
 
 // sort puts the elder first. Which one that is must not depend on who asks.

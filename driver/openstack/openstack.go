@@ -74,6 +74,7 @@ func (a *account) cloud() *driver.Cloud {
 		Subnets:        a.subnetKeeper(),
 		SecurityGroups: a.securityGroupKeeper(),
 		NICs:           a.nicKeeper(),
+		Foreign:        &driver.Foreign{List: a.strays, Adopt: a.adopt},
 		Limits:         a.profile.Limits,
 		Close:          func() error { a.http.CloseIdleConnections(); return nil },
 	}

@@ -217,17 +217,24 @@ type plug struct {
 	way    bool   // leads to the internet, and lets public addresses in
 }
 
-// plugs finds the interfaces of our routers, by native subnet.
+// plugs finds the interfaces of routers, by native subnet. Of a router that is
+// not ours, in a subnet that was imported, it tells only where it leads.
 func (a *account) plugs(ctx context.Context, subnet string) (map[string]plug, error) {
-	all, _, err := a.routerTable().all(ctx)
+	every, err := a.routerTable().list(ctx, "")
 	if err != nil {
 		return nil, err
 	}
+	all, _ := a.routerTable().ours(every)
 	gateways, err := a.gateways(ctx)
 	if err != nil {
 		return nil, err
 	}
 	of := map[string]plug{}
+	for _, r := range every {
+		if !owned(r.Description) {
+			of[r.ID] = plug{way: a.external != "" && r.GatewayInfo.NetworkID == a.external}
+		}
+	}
 	for id, r := range all {
 		var n routing
 		readTags(r.Tags, &n)
@@ -243,7 +250,7 @@ func (a *account) plugs(ctx context.Context, subnet string) (map[string]plug, er
 	}
 	plugs := map[string]plug{}
 	for _, i := range list {
-		if p, ours := of[i.DeviceID]; ours {
+		if p, known := of[i.DeviceID]; known {
 			for _, ip := range i.FixedIPs {
 				plugs[ip.SubnetID] = p
 			}

@@ -2,6 +2,10 @@ package openstack
 
 import (
 	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/security/rules"
 
 	"github.com/kontor-cloud/kontor/driver"
 )
@@ -46,6 +50,49 @@ func peersOf(r driver.Rule, family int) []peer {
 		out = append(out, peer{group: g})
 	}
 	return out
+}
+
+// said tells what a rule of Neutron is about, in the words of native. Rules never
+// change, so the description that one of ours was made with still says it.
+func said(r rules.SecGroupRule) string {
+	if strings.HasPrefix(r.Description, "kontor: ") {
+		return r.Description
+	}
+	d := ruleOf(r)
+	var other peer
+	if all := peersOf(d, d.Family); len(all) > 0 {
+		other = all[0]
+	}
+	key, _ := native(d, d.Family, ranges(d)[0], other, other.group)
+	return key
+}
+
+// ruleOf reads a rule that others have made. Of ICMP, the SDK cannot tell type 0
+// from any.
+func ruleOf(r rules.SecGroupRule) driver.Rule {
+	d := driver.Rule{Ingress: r.Direction == "ingress", Family: 4, Protocol: driver.Protocol(r.Protocol)}
+	if r.EtherType == "IPv6" {
+		d.Family = 6
+	}
+	from, to := r.PortRangeMin, r.PortRangeMax
+	switch r.Protocol {
+	case "icmp", "icmpv6", "ipv6-icmp":
+		d.Protocol = driver.ICMPAny
+		if from != 0 || to != 0 {
+			d.ICMP = &driver.ICMP{Type: uint8(from), Code: uint8(to)} //nolint:gosec // Neutron has checked it
+		}
+	default:
+		if from != 0 {
+			d.Ports = []driver.PortRange{{From: uint16(from), To: uint16(to)}} //nolint:gosec // likewise
+		}
+	}
+	if p, err := netip.ParsePrefix(r.RemoteIPPrefix); err == nil {
+		d.Peers = []netip.Prefix{p}
+	}
+	if group := r.RemoteGroupID + r.RemoteAddressGroupID; group != "" {
+		d.PeerGroups = []string{group}
+	}
+	return d
 }
 
 // native makes one rule of Neutron and the description that tells it from others.
