@@ -50,8 +50,8 @@ fuzz: ## every fuzzer for FUZZTIME (default 1m)
 crucible: ## deaths at every named moment, faults, missing safeguards, on both databases (10 minutes)
 	KONTOR_CRUCIBLE=1 hack/test go test -count=1 -timeout 30m -v -run '^TestCrucible|^TestTrials|^TestMutations' ./crash
 
-lab: qemu image ## slow runs against real counterparts; skips say why
-	KONTOR_LAB=1 hack/test go test -count=1 -timeout 60m -v -run 'Lab' ./...
+lab: qemu image ## slow runs against real counterparts, also an OpenStack; skips say why (RUN, PACKAGES: some of them)
+	KONTOR_LAB=1 hack/lab hack/test go test -count=1 -p 1 -timeout 120m -v -run '$(or $(RUN),Lab)' $(or $(PACKAGES),./...)
 
 golden: ## rewrite golden files
 	hack/test go test ./db ./driver/qemu -update
