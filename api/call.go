@@ -29,6 +29,9 @@ type call struct {
 	kind   *resource.Kind
 	region *provider.Region // nil for global paths
 	at     urn.URN          // Tenant, Workspace, Network, Collection, Name, as far as the path has them
+
+	where  json.RawMessage // of the region, for all that is rendered
+	silent bool            // its agent has not been heard of
 }
 
 // handle turns a route into a handler. It is the only place where callers are

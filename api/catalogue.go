@@ -220,7 +220,7 @@ func (c *call) offeredImages() []seca.Document {
 		r := &resource.Resource{
 			Kind: c.kind, Region: c.region.Name, URN: c.kind.URN(resource.PublicTenant, "", "", i.Name), Version: 1,
 			Labels: i.Labels, Annotations: i.Annotations, CreatedAt: c.region.CreatedAt, ModifiedAt: c.region.InventoryAt, State: seca.Active,
-			Conditions: []seca.Condition{{State: seca.Active, LastTransitionAt: c.region.InventoryAt, Type: "Lifecycle", Reason: "Offered"}},
+			Log: resource.LogOf(seca.Condition{State: seca.Active, LastTransitionAt: c.region.InventoryAt, Type: "Lifecycle", Reason: "Offered"}),
 		}
 		var err error
 		r.Spec, err = json.Marshal(seca.ImageSpec{CPUArchitecture: i.Arch, Boot: strings.ToUpper(i.Boot), Initializer: i.Initializer})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/seca"
 )
 
 // A Profile says how rejections are answered. Nothing else depends on it, but
@@ -104,7 +105,7 @@ func suiteRejects(method string, status int) bool {
 }
 
 func (s *server) writeJSON(w http.ResponseWriter, r *http.Request, status int, body any) {
-	b, err := json.Marshal(body)
+	b, err := encode(body)
 	if err != nil {
 		s.log.ErrorContext(r.Context(), "reply not encoded", "path", r.URL.Path, "error", err)
 		http.Error(w, `{"status":500}`, http.StatusInternalServerError)
@@ -116,6 +117,13 @@ func (s *server) writeJSON(w http.ResponseWriter, r *http.Request, status int, b
 	if _, err := w.Write(b); err != nil {
 		s.log.DebugContext(r.Context(), "client went away", "error", err, "status", status)
 	}
+}
+
+func encode(body any) ([]byte, error) {
+	if a, ok := body.(seca.Appender); ok {
+		return a.AppendJSON(nil), nil
+	}
+	return json.Marshal(body)
 }
 
 func clip(s string, n int) string {

@@ -1,8 +1,8 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/kontor-cloud/kontor/provider"
@@ -10,15 +10,19 @@ import (
 	"github.com/kontor-cloud/kontor/seca"
 )
 
-// view is the output-only member "kontor" of a resource.
-type view struct {
-	Placement placement       `json:"placement"`
-	Agent     liveness        `json:"agent"`
-	Presence  string          `json:"presence,omitempty"` // present, absent, unknown: the agent's last look
-	Reason    string          `json:"reason,omitempty"`
-	Message   string          `json:"message,omitempty"`
-	Native    string          `json:"native,omitempty"` // the platform's id
-	Forwards  json.RawMessage `json:"forwards,omitempty"`
+// The output-only member "kontor" of a resource is where, which is the same for
+// all resources of a region, and seen.
+type where struct {
+	Placement placement `json:"placement"`
+	Agent     liveness  `json:"agent"`
+}
+
+type seen struct {
+	Presence string          `json:"presence,omitempty"` // present, absent, unknown: the agent's last look
+	Reason   string          `json:"reason,omitempty"`
+	Message  string          `json:"message,omitempty"`
+	Native   string          `json:"native,omitempty"` // the platform's id
+	Forwards json.RawMessage `json:"forwards,omitempty"`
 }
 
 type placement struct {
@@ -63,30 +67,46 @@ func when(t time.Time) *time.Time {
 
 // status puts the fields of the kind beside those that all kinds have.
 func status(r *resource.Resource) json.RawMessage {
-	common, err := json.Marshal(seca.Status{State: r.State, Conditions: r.Conditions})
-	if err != nil {
-		panic(err) // strings and times
-	}
-	fields := strings.TrimSpace(string(r.Status))
-	if len(fields) <= 2 || fields[0] != '{' {
+	log, fields := r.Log.JSON(), bytes.TrimSpace(r.Status)
+	common := make([]byte, 0, len(log)+64)
+	common = append(append(common, `{"state":"`...), r.State...)
+	common = append(append(append(common, `","conditions":`...), log...), '}')
+	if len(fields) == 0 || fields[0] != '{' {
 		return common
 	}
-	return json.RawMessage(string(common[:len(common)-1]) + "," + fields[1:])
+	return joined(common, fields)
 }
 
 func (c *call) view(r *resource.Resource) json.RawMessage {
-	v := view{
-		Placement: placement{Region: r.Region, Provider: c.region.Display},
-		Agent:     c.liveness(r.Region),
-		Presence:  string(r.Observed.Presence), Reason: r.Observed.Reason, Message: r.Observed.Message,
+	if c.where == nil {
+		agent := c.liveness(r.Region)
+		c.silent = agent.Liveness == string(provider.Unknown)
+		c.where = marshal(where{placement{Region: r.Region, Provider: c.region.Display}, agent})
+	}
+	v := seen{
+		Presence: string(r.Observed.Presence), Reason: r.Observed.Reason, Message: r.Observed.Message,
 		Native: r.Observed.Native, Forwards: r.Observed.Forwards,
 	}
-	if v.Agent.Liveness == string(provider.Unknown) && v.Presence != "" {
+	if c.silent && v.Presence != "" {
 		v.Presence, v.Reason, v.Message = "unknown", "AgentSilent", "the region's agent has not been heard of; what runs keeps running"
 	}
+	return joined(c.where, marshal(v))
+}
+
+// joined makes one object of the members of two; a has some.
+func joined(a, b json.RawMessage) json.RawMessage {
+	rest := bytes.TrimSpace(b[1:])
+	if rest[0] == '}' {
+		return a
+	}
+	out := make([]byte, 0, len(a)+len(b))
+	return append(append(append(out, a[:len(a)-1]...), ','), rest...)
+}
+
+func marshal(v any) json.RawMessage {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic(err)
+		panic(err) // our own types
 	}
 	return b
 }

@@ -28,7 +28,7 @@ func (c *call) systemRole(name string) (seca.Document, bool) {
 	made := c.server.Providers.Authority.Certificate.NotBefore // when the exchange began
 	return c.document(&resource.Resource{
 		Kind: c.kind, URN: c.kind.URN(c.at.Tenant, "", "", name), Spec: spec, Version: 1, State: seca.Active, CreatedAt: made, ModifiedAt: made,
-		Conditions: []seca.Condition{{State: seca.Active, LastTransitionAt: made, Type: "Lifecycle", Reason: "Predefined"}},
+		Log: resource.LogOf(seca.Condition{State: seca.Active, LastTransitionAt: made, Type: "Lifecycle", Reason: "Predefined"}),
 	}, http.MethodGet), true
 }
 

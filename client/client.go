@@ -58,7 +58,9 @@ func New(base, token string, o Options) (*Client, error) {
 
 func (o *Options) fill() {
 	if o.Transport == nil {
-		o.Transport = http.DefaultTransport.(*http.Transport).Clone()
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.MaxIdleConnsPerHost = t.MaxIdleConns // there is but one host
+		o.Transport = t
 	}
 	if o.Attempts == 0 {
 		o.Attempts = 4

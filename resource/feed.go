@@ -239,7 +239,7 @@ func dedupe(rs []*Resource) []*Resource {
 func updateObserved(ctx context.Context, tx *db.Tx, r *Resource, version int64) error {
 	n, err := db.Exec(ctx, tx, `UPDATE resource SET status = $1, state = $2, conditions = $3, observed = $4,
 		version = $5, revision = $6, wanted_revision = $7, modified_at = $8, gone_at = $9 WHERE id = $10 AND version = $11`,
-		text(r.Status), string(r.State), text(r.Conditions), text(r.Observed), r.Version, r.Revision, r.wantedRevision,
+		text(r.Status), string(r.State), text(r.Log.JSON()), text(r.Observed), r.Version, r.Revision, r.wantedRevision,
 		db.Micros(r.ModifiedAt), moment(r.GoneAt), r.ID, version)
 	if err == nil && n == 0 {
 		return stale(r)

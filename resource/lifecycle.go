@@ -15,16 +15,9 @@ const maxConditions = 32 // SECA's limit
 // push records a transition. The log is part of the contract: every transition
 // is exactly one entry, none is skipped, and times never run backwards.
 func (r *Resource) push(s seca.State, reason, message string, now time.Time) {
-	now = now.UTC().Truncate(time.Microsecond)
-	if len(r.Conditions) > 0 && now.Before(r.Conditions[0].LastTransitionAt) {
-		now = r.Conditions[0].LastTransitionAt
-	}
-	c := seca.Condition{State: s, LastTransitionAt: now, Type: "Lifecycle", Reason: reason, Message: message}
 	r.State = s
-	r.Conditions = append([]seca.Condition{c}, r.Conditions...)
-	if len(r.Conditions) > maxConditions {
-		r.Conditions = r.Conditions[:maxConditions]
-	}
+	r.Log.push(seca.Condition{State: s, LastTransitionAt: now.UTC().Truncate(time.Microsecond), Type: "Lifecycle", Reason: reason, Message: message})
+	r.entries++
 }
 
 // accept starts the life of a new resource. What no agent has to make real
@@ -119,14 +112,14 @@ func (r *Resource) observe(o wire.Observation, now time.Time) bool {
 	if r.Observed.knows(o) && !failpoint.Off(failpoint.Order) {
 		return false
 	}
-	before, state, entries := r.Observed, r.State, len(r.Conditions)
+	before, entries := r.Observed, r.entries
 	status := r.Status
 	r.Observed.Presence, r.Observed.Reason, r.Observed.Message = o.Presence, o.Reason, o.Message
 	if o.Presence != wire.Unknown {
 		r.learn(o)
 		r.transition(o, now)
 	}
-	changed := r.State != state || len(r.Conditions) != entries || !r.GoneAt.IsZero() ||
+	changed := r.entries != entries || !r.GoneAt.IsZero() ||
 		!r.Observed.equal(before) || !bytes.Equal(status, r.Status)
 	if changed || o.Life == r.Observed.Life { // an agent that started anew says much that is no news
 		r.Observed.heard(o)

@@ -33,10 +33,10 @@ type Resource struct {
 	Power       seca.Power      // wanted, of an instance
 	Restarts    int64           // wanted, of an instance
 
-	State      seca.State
-	Conditions []seca.Condition // newest first
-	Status     json.RawMessage  // the fields of the kind
-	Observed   Observed
+	State    seca.State
+	Log      Log
+	Status   json.RawMessage // the fields of the kind
+	Observed Observed
 
 	Version    int64 // grows with every change
 	Generation int64 // grows with every change of what is wanted
@@ -50,6 +50,7 @@ type Resource struct {
 	wanted         json.RawMessage // spec with references resolved and choices made
 	sku            json.RawMessage
 	wantedRevision int64
+	entries        int // that were pushed since it was read
 }
 
 // Observed is what the agent last said beyond the status.

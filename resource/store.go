@@ -59,7 +59,7 @@ func scan(scan func(...any) error) (*Resource, error) {
 		return nil, fmt.Errorf("resource %s: %w", r.ID, err)
 	}
 	r.Spec, r.wanted, r.Power = json.RawMessage(spec), json.RawMessage(wanted), seca.Power(power)
-	r.sku, r.Status = raw(sku), raw(status)
+	r.sku, r.Status, r.Log.text = raw(sku), raw(status), json.RawMessage(conditions)
 	r.CreatedAt, r.ModifiedAt = db.Time(created), db.Time(modified)
 	r.DeletedAt, r.GoneAt = db.Time(deleted.Int64), db.Time(gone.Int64)
 	for _, f := range []struct {
@@ -69,7 +69,6 @@ func scan(scan func(...any) error) (*Resource, error) {
 		{labels, &r.Labels},
 		{annotations, &r.Annotations},
 		{extensions, &r.Extensions},
-		{sql.NullString{String: conditions, Valid: true}, &r.Conditions},
 		{sql.NullString{String: observed, Valid: true}, &r.Observed},
 	} {
 		if f.text.Valid {
@@ -119,7 +118,7 @@ func moment(t time.Time) any {
 func (r *Resource) values() []any {
 	return []any{
 		text(r.Labels), text(r.Annotations), text(r.Extensions), text(r.Spec), text(r.wanted), text(r.sku),
-		string(r.Power), r.Restarts, text(r.Status), string(r.State), text(r.Conditions), text(r.Observed),
+		string(r.Power), r.Restarts, text(r.Status), string(r.State), text(r.Log.JSON()), text(r.Observed),
 		r.Version, r.Generation, r.Revision, r.wantedRevision, db.Micros(r.CreatedAt), db.Micros(r.ModifiedAt),
 		moment(r.DeletedAt), moment(r.GoneAt),
 	}

@@ -95,7 +95,7 @@ func active(r *Resource) wire.Observation {
 
 func states(r *Resource) []seca.State {
 	var out []seca.State
-	for _, c := range r.Conditions {
+	for _, c := range r.Log.Entries() {
 		out = append(out, c.State)
 	}
 	return out
