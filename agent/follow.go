@@ -16,9 +16,9 @@ const pollFor = 8 * time.Second
 
 // follow keeps the mirror in step with the exchange.
 func (a *agent) follow(ctx context.Context) error {
-	since, tries := int64(0), 0
+	since, epoch, tries := int64(0), "", 0
 	for ctx.Err() == nil {
-		f := wire.Follow{Since: since, Wait: pollFor}
+		f := wire.Follow{Since: since, Epoch: epoch, Wait: pollFor}
 		if since == 0 && !a.synced() {
 			f.Wait = 0
 		}
@@ -41,7 +41,7 @@ func (a *agent) follow(ctx context.Context) error {
 		a.take(c)
 		failpoint.Here(failpoint.ChangesTaken)
 		a.askedFor(ctx, c.Requests)
-		since = c.Revision
+		since, epoch = c.Revision, c.Epoch
 	}
 	return nil
 }

@@ -124,12 +124,15 @@ func (s *server) changes(r *http.Request, region string) (any, error) {
 			m.Since, reset = 0, true
 		}
 	}
+	if m.Epoch != "" && m.Epoch != s.Providers.Epoch { // the database is another: it was restored
+		m.Since, reset = 0, true
+	}
 	deadline := time.NewTimer(min(max(m.Wait, 0), maxWait))
 	defer deadline.Stop()
 	for first := true; ; first = false {
 		head, changed := s.Resources.Changed(region)
 		requests, arrived := s.desk.take(region)
-		out := wire.Changes{Exchange: s.Providers.Exchange, Revision: m.Since, Reset: reset, Requests: requests, Lenient: s.Lenient}
+		out := wire.Changes{Exchange: s.Providers.Exchange, Epoch: s.Providers.Epoch, Revision: m.Since, Reset: reset, Requests: requests, Lenient: s.Lenient}
 		if head > m.Since || m.Since == 0 && first {
 			if out.Resources, out.More, err = s.Resources.Follow(r.Context(), region, m.Since, wire.MaxChanges); err != nil {
 				return nil, err

@@ -41,7 +41,7 @@ type DB struct {
 // file and its directory are made if need be, for this user only.
 func Open(ctx context.Context, url string, log *slog.Logger) (*DB, error) {
 	open := openSQLite
-	if strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://") {
+	if isPostgres(url) {
 		open = openPostgres
 	}
 	d, err := open(ctx, url, log)
@@ -54,6 +54,10 @@ func Open(ctx context.Context, url string, log *slog.Logger) (*DB, error) {
 		return nil, Fault(fmt.Errorf("bring the database up to date: %w", err))
 	}
 	return d, nil
+}
+
+func isPostgres(url string) bool {
+	return strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://")
 }
 
 // Postgres reports whether this is PostgreSQL, for the few statements that

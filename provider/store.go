@@ -21,6 +21,7 @@ import (
 type Store struct {
 	DB        *db.DB
 	Exchange  string // the exchange's id: 16 characters, the same for all time
+	Epoch     string // within which revisions are comparable
 	Authority *Authority
 
 	mu      sync.Mutex // held while the snapshot is replaced
@@ -36,7 +37,10 @@ func Open(ctx context.Context, d *db.DB) (*Store, error) {
 	s := &Store{DB: d, seen: liveness{start: time.Now()}}
 	s.share()
 	var err error
-	if s.Exchange, err = exchangeID(ctx, d); err != nil {
+	if err := makeExchange(ctx, d); err != nil {
+		return nil, fmt.Errorf("make the exchange's id: %w", err)
+	}
+	if s.Exchange, s.Epoch, err = identity(ctx, d); err != nil {
 		return nil, fmt.Errorf("read the exchange's id: %w", err)
 	}
 	if s.Authority, err = openAuthority(ctx, d, s.Exchange); err != nil {
@@ -45,14 +49,16 @@ func Open(ctx context.Context, d *db.DB) (*Store, error) {
 	return s, s.Reload(ctx)
 }
 
-func exchangeID(ctx context.Context, d *db.DB) (string, error) {
+func makeExchange(ctx context.Context, d *db.DB) error {
 	_, err := db.Exec(ctx, d, `
-		INSERT INTO exchange (id, created_at, regions, one) VALUES ($1, $2, 0, 1) ON CONFLICT (one) DO NOTHING`,
-		strings.ToLower(rand.Text()[:16]), db.Micros(time.Now()))
-	if err != nil {
-		return "", err
-	}
-	return db.One(ctx, d, db.Scan[string], `SELECT id FROM exchange`)
+		INSERT INTO exchange (id, created_at, regions, one, epoch) VALUES ($1, $2, 0, 1, $3) ON CONFLICT (one) DO NOTHING`,
+		strings.ToLower(rand.Text()[:16]), db.Micros(time.Now()), rand.Text())
+	return err
+}
+
+func identity(ctx context.Context, q db.Querier) (id, epoch string, err error) {
+	_, err = db.One(ctx, q, func(scan func(...any) error) (struct{}, error) { return struct{}{}, scan(&id, &epoch) }, `SELECT id, epoch FROM exchange`)
+	return id, epoch, err
 }
 
 // Reload reads regions and revocations, for what another process has changed.

@@ -30,6 +30,10 @@ func NewStore(d *db.DB) *Store {
 	return s
 }
 
+// Tables names the tables that hold resources: what a backup of an exchange's
+// keys leaves out.
+func Tables() []string { return []string{"resource", "feed"} }
+
 // columns in the order of scan and of values.
 const columns = `id, region, urn, kind, labels, annotations, extensions, spec, wanted, sku,
 	power, restarts, status, state, conditions, observed, version, generation, revision,

@@ -17,8 +17,9 @@ import (
 //
 //	1  2026-11  changes, observations, inventory, orphans, requests
 //	2  2026-11  Resource.Adopt, strays, Observation.Life and Seq
+//	3  2026-11  Follow.Epoch
 const (
-	Capability = 2
+	Capability = 3
 	Oldest     = 1
 	Adopting   = 2 // the first that knows Resource.Adopt
 )
@@ -69,6 +70,7 @@ type Renew struct {
 // something to come. Since 0 asks for all that is wanted.
 type Follow struct {
 	Since int64         `json:"since"`
+	Epoch string        `json:"epoch,omitempty"` // of the Changes that Since is from
 	Wait  time.Duration `json:"wait"`
 }
 
@@ -76,6 +78,7 @@ type Follow struct {
 type Changes struct {
 	Exchange  string     `json:"exchange"`
 	Revision  int64      `json:"revision"`        // follow from here
+	Epoch     string     `json:"epoch,omitempty"` // in which Revision counts; another one follows a restored database
 	Reset     bool       `json:"reset,omitempty"` // forget everything known: this starts from 0
 	More      bool       `json:"more,omitempty"`  // ask again at once
 	Resources []Resource `json:"resources,omitempty"`

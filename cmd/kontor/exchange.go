@@ -53,6 +53,9 @@ func defaultExchange() exchangeConfig {
 	}
 }
 
+// database names it, for package db.
+func (c exchangeConfig) database() string { return cmp.Or(c.DB, filepath.Join(c.Data, "kontor.db")) }
+
 // An exchange is "kontor serve" put together: the file is the wiring diagram.
 type exchange struct {
 	*api.Exchange
@@ -78,7 +81,7 @@ func openExchange(ctx context.Context, c exchangeConfig, log *slog.Logger) (_ *e
 	if err := x.listen(ctx); err != nil {
 		return nil, err
 	}
-	if x.db, err = db.Open(ctx, cmp.Or(c.DB, filepath.Join(c.Data, "kontor.db")), log); err != nil {
+	if x.db, err = db.Open(ctx, c.database(), log); err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
 	providers, err := provider.Open(ctx, x.db)

@@ -46,7 +46,7 @@ func groups() []group {
 			whoamiCommand, tokenCommand, accountCommand, tenantCommand, regionCommand,
 		}},
 		{"running", "Running Kontor:", false, []func(*app) *cobra.Command{
-			serveCommand, agentCommand, doctorCommand, upCommand, demoCommand, configCommand, networkCommand, consoleKeeperCommand,
+			serveCommand, agentCommand, doctorCommand, upCommand, demoCommand, backupCommand, restoreCommand, configCommand, networkCommand, consoleKeeperCommand,
 		}},
 		{"settings", "Settings and manual:", false, []func(*app) *cobra.Command{
 			contextCommand, manCommand, versionCommand,

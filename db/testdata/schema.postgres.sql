@@ -43,6 +43,7 @@ exchange.id text COLLATE C NOT NULL
 exchange.created_at bigint NOT NULL
 exchange.regions bigint NOT NULL
 exchange.one bigint NOT NULL
+exchange.epoch text COLLATE C NOT NULL DEFAULT ''::text
 exchange.changes bigint NOT NULL DEFAULT 0
 exchange exchange_one_check CHECK ((one = 1))
 exchange exchange_one_key UNIQUE (one)

@@ -42,7 +42,7 @@ CREATE TABLE exchange (
 	created_at BIGINT NOT NULL,
 	regions    BIGINT NOT NULL, -- how many there have ever been: the last position
 	one        BIGINT NOT NULL UNIQUE CHECK (one = 1)
-, changes BIGINT NOT NULL DEFAULT 0);
+, epoch TEXT NOT NULL DEFAULT '', changes BIGINT NOT NULL DEFAULT 0);
 CREATE TABLE feed (
     region   TEXT PRIMARY KEY,
     revision BIGINT NOT NULL

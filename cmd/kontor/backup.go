@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/kontor-cloud/kontor/backup"
+	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/provider"
+	"github.com/kontor-cloud/kontor/resource"
+)
+
+// A databasePlace says where an exchange keeps its state.
+type databasePlace struct{ config, data, db string }
+
+func (p *databasePlace) add(f *pflag.FlagSet) {
+	f.StringVar(&p.config, "config", "", "configuration file of the exchange")
+	f.StringVar(&p.data, "data", "", "data directory of the exchange (default "+defaultExchange().Data+")")
+	f.StringVar(&p.db, "db", "", "postgres://… if the exchange does not use a SQLite file there")
+}
+
+func (p *databasePlace) url() (string, error) {
+	c := defaultExchange()
+	if p.config != "" {
+		if err := readConfig(p.config, &c); err != nil {
+			return "", err
+		}
+	}
+	return (&exchangeFlags{data: p.data, db: p.db, profile: string(c.Listen[0].Profile)}).over(c).database(), nil
+}
+
+// A backing is one run of "kontor backup".
+type backing struct {
+	place databasePlace
+	seal  backup.Seal
+	keys  bool
+}
+
+func backupCommand(a *app) *cobra.Command {
+	var b backing
+	c := &cobra.Command{
+		Use:   "backup FILE|-",
+		Short: "Write the state of an exchange to a file, while it runs",
+		Long: `Write the state of an exchange to a file, or to standard output. The exchange may run meanwhile: the
+backup shows one moment, with everything that was acknowledged before it. It can be restored into SQLite and
+PostgreSQL, whichever it is of.
+
+A backup holds the exchange's private keys, so it is readable by you alone; encrypt it for an age key
+(--recipient, of which only the secret half can open it) or by a passphrase. --keys leaves out what agents can
+tell again (see "kontor serve --recover"), which makes a small file.`,
+		Example: `  kontor backup /srv/backup/kontor.backup --data /var/lib/kontor --recipient age1…
+  kontor backup - --db postgres://… | ssh elsewhere 'cat > kontor.backup'`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return a.backup(c.Context(), b, args[0]) },
+	}
+	f := c.Flags()
+	b.place.add(f)
+	f.StringArrayVar(&b.seal.Recipients, "recipient", nil, "encrypt for this public key of age (repeatable)")
+	f.StringVar(&b.seal.Passphrase, "passphrase-file", "", "encrypt by the passphrase in the first line of this file")
+	f.BoolVar(&b.keys, "keys", false, "leave out resources: keys, regions, tenants, accounts and tokens alone")
+	a.outputFlag(f, "json")
+	return c
+}
+
+func (a *app) backup(ctx context.Context, b backing, file string) error {
+	url, err := b.place.url()
+	if err != nil {
+		return err
+	}
+	if file == "-" && isTerminal(a.stdout) {
+		return usagef("a backup is not for a terminal; name a file")
+	}
+	d, err := db.OpenToRead(ctx, url, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return hinted{err, "--data DIR or --db URL, as the exchange has it"}
+	}
+	defer d.Close()
+	head := backup.Head{Version: version(), At: time.Now().UTC().Truncate(time.Millisecond)}
+	if b.keys {
+		head.Without = append(resource.Tables(), provider.ToldAgain()...)
+	}
+	var m backup.Manifest
+	p := a.progress()
+	err = a.writeWhole(file, func(w io.Writer) error {
+		return d.Snapshot(ctx, func(s *db.Snapshot) (err error) {
+			if head.Exchange, err = provider.Identity(ctx, s); err != nil {
+				return err
+			}
+			sealed, err := b.seal.Writer(w)
+			if err != nil {
+				return err
+			}
+			if m, err = backup.Write(ctx, sealed, s, head, p.rows("backing up")); err != nil {
+				return err
+			}
+			return sealed.Close()
+		})
+	})
+	p.clear()
+	if err != nil {
+		return fmt.Errorf("back up: %w", err)
+	}
+	if a.structured() && file != "-" {
+		return a.write(m)
+	}
+	fmt.Fprintf(a.stderr, "exchange %s: %d rows of %d tables are in %s\n", m.Exchange, m.Rows, len(m.Tables), file)
+	return nil
+}
+
+// rows shows how far a long copy is.
+func (p *progress) rows(what string) backup.Progress {
+	return func(table string, rows int64) {
+		if p.tty {
+			p.say(what+" ", fmt.Sprintf("%s, %d rows", table, rows))
+		}
+	}
+}
+
+// writeWhole puts a file in place when all of it is on the disk, readable by
+// its owner alone. "-" is standard output.
+func (a *app) writeWhole(name string, fill func(io.Writer) error) (err error) {
+	if name == "-" {
+		w := bufio.NewWriterSize(a.stdout, 64<<10)
+		return errors.Join(fill(w), w.Flush())
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), ".kontor-*") // mode 0600
+	if err != nil {
+		return fault.Invalid.Errorf("%w", err)
+	}
+	defer os.Remove(f.Name()) // fails when all went well
+	w := bufio.NewWriterSize(f, 64<<10)
+	if err = fill(w); err == nil {
+		err = w.Flush()
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(name))
+}
+
+// syncDir makes a rename in dir last.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,30 @@
+package provider
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+
+	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/fault"
+)
+
+// Identity reads the id of the exchange whose database q is.
+func Identity(ctx context.Context, q db.Querier) (string, error) {
+	id, err := db.One(ctx, q, db.Scan[string], `SELECT id FROM exchange`)
+	if errors.Is(err, fault.Missing) {
+		err = fault.Missing.Errorf("no exchange has ever run on this database")
+	}
+	return id, err
+}
+
+// Restored begins a new epoch in a database that was filled from a backup:
+// agents may have seen later revisions than it has, and must not take its next
+// ones for those.
+func Restored(ctx context.Context, tx *db.Tx) error {
+	_, err := db.Exec(ctx, tx, `UPDATE exchange SET epoch = $1`, rand.Text())
+	return err
+}
+
+// ToldAgain names the tables of what agents will report again by themselves.
+func ToldAgain() []string { return []string{"orphan"} }
