@@ -100,6 +100,38 @@ func (i *intruder) join(region string) {
 	i.use(e.Certificate)
 }
 
+// An agent that has seen more than a restored database holds must hear all anew,
+// also when the database has caught up with the agent's revision meanwhile.
+func TestRestoredDatabaseResetsAgents(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.fill()
+		i := w.intruder(w.agents())
+		i.join("r1")
+		var c wire.Changes
+		follow := func(f wire.Follow) wire.Changes {
+			c = wire.Changes{}
+			if status := i.post(wire.PathChanges, f, &c); status != 200 {
+				t.Fatalf("follow: %d", status)
+			}
+			return c
+		}
+		all := follow(wire.Follow{})
+		if len(all.Resources) == 0 || all.Epoch == "" {
+			t.Fatalf("%+v", all)
+		}
+		half := all.Revision / 2
+		if c := follow(wire.Follow{Since: half, Epoch: all.Epoch}); c.Reset || len(c.Resources) >= len(all.Resources) {
+			t.Errorf("of the same epoch: %+v", c)
+		}
+		if c := follow(wire.Follow{Since: half, Epoch: "of another life"}); !c.Reset || len(c.Resources) != len(all.Resources) {
+			t.Errorf("of another epoch: reset %v, %d resources", c.Reset, len(c.Resources))
+		}
+		if c := follow(wire.Follow{Since: half}); c.Reset { // agents of before know no epochs
+			t.Errorf("of no epoch: reset")
+		}
+	})
+}
+
 // TestAgentSpeaksForItsRegionAlone attacks the agents' listener.
 func TestAgentSpeaksForItsRegionAlone(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {

@@ -19,6 +19,10 @@ type Seal struct {
 	Passphrase string   // file that has a passphrase in its first line, for both
 }
 
+// work is how many doublings of work a guess at a passphrase costs: 18 take
+// about a second.
+var work = 18
+
 // Writer encrypts what is written to it. Close ends the encryption, and leaves
 // w open.
 func (s Seal) Writer(w io.Writer) (io.WriteCloser, error) {
@@ -42,6 +46,7 @@ func (s Seal) Writer(w io.Writer) (io.WriteCloser, error) {
 		if err != nil {
 			return nil, err
 		}
+		r.SetWorkFactor(work)
 		to = append(to, r)
 	}
 	if len(to) == 0 {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/kontor-cloud/kontor/db/dbtest"
 )
 
 func TestMain(m *testing.M) {
@@ -24,21 +26,33 @@ func TestMain(m *testing.M) {
 // own commands they have
 //
 //	up [ARG…]            start an exchange with one fake region, and use it as its administrator
+//	down                 end it; up starts it again
 //	code N COMMAND…      run, and want this exit code
+//	soon PATTERN COMMAND…  run again, for at most half a minute, until its output has this text
 //	mode NNN FILE        want these permissions
 //	await FILE           wait until it is there
 //	byhand               make a machine, its disk and its network at the platform of the fake region itself
+//	postgres             name an empty PostgreSQL in $POSTGRES, where the condition [postgres] holds
 //	capture VAR          put standard output of the last command into a variable
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			home := filepath.Join(e.WorkDir, "home")
+			e.Values[testKey{}] = e.T()
+			e.Values[upKey{}] = new(*exec.Cmd)
 			e.Vars = append(e.Vars, "HOME="+home, "XDG_CONFIG_HOME=", "KONTOR_LOG_LEVEL=")
 			return os.Mkdir(home, 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"up": scriptUp, "code": scriptCode, "mode": scriptMode, "await": scriptAwait, "capture": scriptCapture, "byhand": scriptByHand,
+			"up": scriptUp, "down": scriptDown, "code": scriptCode, "soon": scriptSoon, "postgres": scriptPostgres,
+			"mode": scriptMode, "await": scriptAwait, "capture": scriptCapture, "byhand": scriptByHand,
+		},
+		Condition: func(c string) (bool, error) {
+			if c != "postgres" {
+				return false, fmt.Errorf("unknown condition %s", c)
+			}
+			return os.Getenv(dbtest.Environment) != "", nil
 		},
 		RequireUniqueNames: true,
 	})
@@ -54,8 +68,11 @@ func scriptUp(ts *testscript.TestScript, neg bool, args []string) {
 	out, err := c.StdoutPipe()
 	ts.Check(err)
 	ts.Check(c.Start())
+	*ts.Value(upKey{}).(**exec.Cmd) = c
 	ts.Defer(func() {
-		stop(ts, c)
+		if *ts.Value(upKey{}).(**exec.Cmd) == c {
+			stop(ts, c)
+		}
 		ts.Check(log.Close())
 	})
 	ready := make(chan string, 1)
@@ -79,6 +96,28 @@ func scriptUp(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Setenv("KONTOR_TOKEN_FILE", filepath.Join(data, "admin.token"))
 	ts.Setenv("KONTOR_TENANT", "demo")
+}
+
+// upKey is where a script keeps the exchange that it runs.
+type upKey struct{}
+
+func scriptDown(ts *testscript.TestScript, neg bool, args []string) {
+	up := ts.Value(upKey{}).(**exec.Cmd)
+	if neg || len(args) != 0 || *up == nil {
+		ts.Fatalf("usage: down, after up")
+	}
+	stop(ts, *up)
+	*up = nil
+}
+
+// testKey is where a script keeps the test that it is.
+type testKey struct{}
+
+func scriptPostgres(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: postgres")
+	}
+	ts.Setenv("POSTGRES", dbtest.PostgresURL(ts.Value(testKey{}).(testing.TB)))
 }
 
 // stop ends an exchange and wants it to go in peace.
@@ -125,6 +164,19 @@ func scriptAwait(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+func scriptSoon(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: soon TEXT COMMAND…")
+	}
+	for range 300 {
+		if ts.Exec(args[1], args[2:]...) == nil && strings.Contains(ts.ReadFile("stdout"), args[0]) {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	ts.Fatalf("%s never says %q", strings.Join(args[1:], " "), args[0])
 }
 
 func scriptMode(ts *testscript.TestScript, neg bool, args []string) {
