@@ -270,23 +270,29 @@ func pinned(t wire.JoinToken) (*tls.Config, error) {
 }
 
 // renewal gets a fresh certificate when two thirds of the present one's life
-// are over.
+// are over. It looks at the clock every minute, as that may be set meanwhile.
+// By a clock that is wrong every certificate may look old: then each gets a
+// while, too.
 func (l *link) renewal(ctx context.Context) error {
-	for tries := 0; ; {
+	for tries, rest := 0, time.Second; ; {
 		leaf := l.identity().leaf
-		due := time.Until(leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore) * 2 / 3))
+		life := leaf.NotAfter.Sub(leaf.NotBefore)
+		due := time.Until(leaf.NotBefore.Add(life * 2 / 3))
 		if failpoint.On(failpoint.Hurry) {
-			due = time.Second
+			due, rest = 0, time.Second
 		}
-		if !sleep(ctx, max(due, backoff(tries, time.Second, time.Minute))) {
+		if !sleep(ctx, max(min(due, time.Minute), rest, backoff(tries, time.Second, time.Minute))) {
 			return nil
+		}
+		if due > time.Minute {
+			continue
 		}
 		if err := l.renew(ctx); err != nil {
 			l.log.WarnContext(ctx, "certificate not renewed", "expires", leaf.NotAfter, "error", err)
 			tries++
 			continue
 		}
-		tries = 0
+		tries, rest = 0, life/100
 	}
 }
 

@@ -34,7 +34,7 @@ func visitQEMU(t *testing.T, postgres string, restart func()) {
 	s.beginAtPoints()
 	t.Cleanup(func() { s.endGuests() })
 	tr := &tour{stage: s, customer: s.aCustomer(4 * time.Minute), restart: restart, storage: "seca.le100", stray: s.strayOfQEMU}
-	tr.slots = s.slots(tr.customer, rng, 3, 3*time.Second)
+	tr.slots = s.slots(tr.customer, rng, 5, 3*time.Second)
 	tr.visitEach(rng, slices.Concat(failpoint.Exchange(), failpoint.Agent()))
 	tr.unreliable()
 	tr.partitioned(tr.guestsAge())
@@ -74,11 +74,11 @@ func (tr *tour) guestsAge() func() {
 		if err := work.Wait(); err != nil {
 			tr.t.Fatal(err)
 		}
-		tr.t.Logf("the guests are up for %s", uptimes(last))
+		tr.t.Logf("the guests are up for %s", ages(last))
 	}
 }
 
-func uptimes(all []sight) string {
+func ages(all []sight) string {
 	var text []string
 	for _, s := range all {
 		text = append(text, fmt.Sprintf("%.1f s", s.UptimeSeconds))

@@ -18,6 +18,7 @@ import (
 type process struct {
 	name  string
 	fails string // what goes wrong in the next life, for KONTOR_FAILPOINT
+	clock string // the file that says by how much its clock is wrong, if any
 	args  []string
 	log   string
 	cmd   *exec.Cmd
@@ -33,8 +34,12 @@ func (p *process) start() error {
 	defer f.Close()
 	p.cmd = exec.Command(p.args[0], p.args[1:]...)
 	p.cmd.Stdout, p.cmd.Stderr = f, f
-	if p.fails != "" {
-		p.cmd.Env = append(os.Environ(), "KONTOR_FAILPOINT="+p.fails)
+	fails := p.fails
+	if p.clock != "" {
+		fails = "clock " + p.clock + ";" + fails
+	}
+	if fails != "" {
+		p.cmd.Env = append(os.Environ(), "KONTOR_FAILPOINT="+fails)
 	}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {

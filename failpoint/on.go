@@ -22,7 +22,8 @@ var now atomic.Pointer[armed]
 // Arm takes what is to go wrong, separated by semicolons: "agent: thing is
 // ready, not reported#3" has the process die when it comes to that point for
 // the third time, "off intent" switches a safeguard off, "on hurry" switches a
-// twist on. It is called once, by main.
+// twist on, "clock FILE" has the wall clock be wrong by what the file says, such
+// as -1h. It is called once, by main.
 func Arm(text string) bool {
 	a := &armed{}
 	for part := range strings.SplitSeq(text, ";") {
@@ -30,6 +31,8 @@ func Arm(text string) bool {
 			a.off = append(a.off, Guard(guard))
 		} else if twist, ok := strings.CutPrefix(part, "on "); ok {
 			a.twists = append(a.twists, Twist(twist))
+		} else if file, ok := strings.CutPrefix(part, "clock "); ok {
+			obey(file)
 		} else {
 			a.die(part)
 		}

@@ -29,7 +29,11 @@ const (
 
 	authorityLifetime = 20 * 365 * 24 * time.Hour
 	serverLifetime    = 7 * 24 * time.Hour
-	backdate          = 5 * time.Minute // for clocks that are behind ours
+
+	// backdate is for clocks that are behind ours, among them our own when it
+	// has been set back. It is more than an agent's certificate lives: whatever
+	// clock has got an agent that far, certificates from before are good.
+	backdate = AgentLifetime + time.Hour
 )
 
 // An Authority is the exchange's own certificate authority. It vouches for
@@ -185,6 +189,12 @@ func (a *Authority) TLSConfig(hosts []string) (*tls.Config, error) {
 	}, nil
 }
 
+// good tells whether a listener's certificate can be shown for now. One that
+// was made while our clock was far ahead cannot.
+func good(leaf *x509.Certificate) bool {
+	return time.Until(leaf.NotAfter) > serverLifetime/2 && time.Since(leaf.NotBefore) > backdate/2
+}
+
 // A listener has the certificate that the exchange shows to agents.
 type listener struct {
 	authority *Authority
@@ -196,7 +206,7 @@ type listener struct {
 func (l *listener) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.now != nil && time.Until(l.now.Leaf.NotAfter) > serverLifetime/2 {
+	if l.now != nil && good(l.now.Leaf) {
 		return l.now, nil
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -111,6 +111,7 @@ func (s *Store) parse(ctx context.Context, raw string, now time.Time) (claims, e
 	if err := token.Claims(key, &c); err != nil {
 		return c, fault.Unauthenticated.Errorf("the token's signature or claims are not valid")
 	}
+	c.IssuedAt = nil // says since when, not from when on; our clock may have been set back since
 	want := jwt.Expected{Issuer: s.Issuer, AnyAudience: jwt.Audience{audience}, Time: now}
 	switch err := c.ValidateWithLeeway(want, Leeway); {
 	case errors.Is(err, jwt.ErrExpired):

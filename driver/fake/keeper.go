@@ -300,11 +300,23 @@ func wire[T any, P thing[T]](a *account, t *table[T]) *table[T] {
 	return t
 }
 
+// hasten brings forward what was put off by a clock that was ahead of ours: no
+// delay is longer than it was configured to be.
+func (k keeper[T, P]) hasten(r *row[T]) {
+	now, d := time.Now(), k.p.config.Delays[k.kind]
+	for at, most := range map[*time.Time]Duration{&r.Ready: max(d.Make, d.Change), &r.Seen: k.p.config.Late, &r.Gone: d.Leave} {
+		if latest := now.Add(time.Duration(most)); at.After(latest) {
+			*at = latest
+		}
+	}
+}
+
 func (k keeper[T, P]) restore(b json.RawMessage) error {
 	r := new(row[T])
 	if err := json.Unmarshal(b, r); err != nil {
 		return err
 	}
+	k.hasten(r)
 	id := P(&r.Have).Base().ID
 	if old := k.rows[id]; old != nil && k.adopt == nil {
 		k.release(&old.Have)
