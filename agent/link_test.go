@@ -36,6 +36,7 @@ type house struct {
 	key    *ecdsa.PrivateKey
 	server *httptest.Server
 	life   time.Duration // of the certificates that it gives
+	age    time.Duration // that they have at once, as a clock that is ahead has it
 	enrols int           // certificates given for the token
 	lose   int           // so many answers to Enrol never arrive
 	renews int
@@ -68,7 +69,7 @@ func newHouse(t *testing.T) *house {
 func (h *house) sign(c *x509.Certificate, public any) *x509.Certificate {
 	h.serial++
 	c.SerialNumber = big.NewInt(h.serial)
-	c.NotBefore = time.Now().Add(-time.Minute)
+	c.NotBefore = time.Now().Add(-time.Minute - h.age)
 	parent := h.ca
 	if parent == nil {
 		parent = c
@@ -193,6 +194,24 @@ func TestCertificateIsRenewedInTime(t *testing.T) {
 	s.await("two renewals", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return h.renews >= 2 })
 	s.gateway()
 	s.active("gw")
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestClockThatIsAheadRenewsOnce: by an agent's clock that is ahead every
+// certificate is old at once.
+func TestClockThatIsAheadRenewsOnce(t *testing.T) {
+	h := newHouse(t)
+	h.life, h.age = time.Hour, 24*time.Hour // a hundredth of which is a quarter of an hour
+	s := &stage{T: t, office: h.office, platform: fake.New(fake.Config{})}
+	stop := h.run(Config{Dir: t.TempDir(), Driver: "fake", Join: h.token().Encode()}, s.platform)
+	renews := func() int { return read(h.office, func() int { return h.renews }) }
+	s.await("a renewal", func() bool { return renews() > 0 })
+	time.Sleep(2500 * time.Millisecond)
+	if n := renews(); n != 1 {
+		t.Errorf("the agent renewed its certificate %d times", n)
+	}
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}

@@ -49,6 +49,9 @@ func (tr *tour) jump(d time.Duration, who []*process) (deaths int) {
 	}
 	pause(tr.t.Context(), 4*time.Second)
 	for _, p := range who {
+		if by := p.wrongBy(tr.t); (by - d).Abs() > time.Minute {
+			tr.t.Errorf("the clock of the %s is wrong by %v, want %v: nothing was tried", p.name, by, d)
+		}
 		p.skew(tr.t, 0)
 	}
 	pause(tr.t.Context(), 2*time.Second)
@@ -106,6 +109,15 @@ func names(who []*process) string {
 func (p *process) skew(t *testing.T, d time.Duration) {
 	t.Helper()
 	must(t, os.WriteFile(p.clock+".new", []byte(d.String()), 0o600), os.Rename(p.clock+".new", p.clock))
+}
+
+// wrongBy tells how wrong a process's clock is, by the last line of its log.
+func (p *process) wrongBy(t *testing.T) time.Duration {
+	t.Helper()
+	text, _, _ := strings.Cut(strings.TrimPrefix(p.tail(1), "time="), " ")
+	at, err := time.Parse(time.RFC3339, text)
+	must(t, err)
+	return time.Until(at)
 }
 
 // giveClocks has exchange and agent run with clocks that can be set. Go asks

@@ -23,8 +23,18 @@
 //
 // A partition of half an hour is compressed: the agent lists every second
 // instead of every thirty, and is cut off for 33 s, which is beyond all the
-// exchange's own limits. Clock jumps are left out: Go programs do not ask the C
-// library for the time, so it cannot lie to them.
+// exchange's own limits.
+//
+// Clocks are set wrong by an hour either way, and by two days, which is longer
+// than an agent's certificate lives (TestCrucibleWithClocksThatJump). Go programs
+// do not ask the C library for the time, so the binary is built with an overlay
+// of package time that lies; the monotonic clock goes on, as in reality. While
+// the exchange's clock is ahead by more than a certificate's life, its operator
+// sees regions whose agents are unknown, and agents log that their certificates
+// have expired; customers' tokens that end meanwhile are refused. All of that is
+// over when the clock is right. An agent that starts while its own clock is so
+// far ahead ends and says that its certificate has expired, unless its join token
+// is still good; its supervisor starts it again.
 //
 // "go test" has a short form of it: five points, one missing safeguard.
 // KONTOR_CRUCIBLE=1 asks for all, KONTOR_CRASH_SEED repeats the chances of a

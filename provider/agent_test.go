@@ -56,6 +56,27 @@ func TestAgentProvesItsRegion(t *testing.T) {
 	})
 }
 
+// TestListenerShowsNoCertificateFromTheFuture: one that was made while our
+// clock was ahead is good for nobody once that is right.
+func TestListenerShowsNoCertificateFromTheFuture(t *testing.T) {
+	each(t, func(t *testing.T, s *Store) {
+		l := &listener{authority: s.Authority, hosts: []string{"exchange.example"}}
+		first, err := l.certificate(nil)
+		no(t, err)
+		again, err := l.certificate(nil)
+		no(t, err)
+		if again != first {
+			t.Error("a certificate that is good was made anew")
+		}
+		l.now.Leaf.NotBefore = time.Now().Add(time.Hour)
+		fresh, err := l.certificate(nil)
+		no(t, err)
+		if fresh == first || fresh.Leaf.NotBefore.After(time.Now()) {
+			t.Errorf("the listener shows a certificate that begins %v", fresh.Leaf.NotBefore)
+		}
+	})
+}
+
 func TestCallersWithoutOurCertificateHaveNoRegion(t *testing.T) {
 	each(t, func(t *testing.T, s *Store) {
 		key, e := join(t, s, "r1")

@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"strings"
@@ -234,6 +235,21 @@ func TestForgedTokensAreRefused(t *testing.T) {
 				t.Errorf("%s: the error shows the token", name)
 			}
 		}
+	})
+}
+
+// TestTokenOfAClockThatWasAhead: since the exchange's clock was set right, the
+// token is from the future. It is as good as it was.
+func TestTokenOfAClockThatWasAhead(t *testing.T) {
+	each(t, func(t *testing.T, s *Store) {
+		token, _ := newToken(t, s, seca.Scope{})
+		future := jwt.NewNumericDate(time.Now().Add(time.Hour))
+		secret := forge(t, s, token, func(c *claims) { c.IssuedAt = future })
+		hash := sha256.Sum256([]byte(secret))
+		_, err := db.Exec(t.Context(), s.DB, `UPDATE token SET hash = $1 WHERE id = $2`, hash[:], token.ID)
+		no(t, err)
+		_, err = s.Verify(t.Context(), secret)
+		no(t, err)
 	})
 }
 
