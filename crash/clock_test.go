@@ -3,6 +3,7 @@ package crash
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -49,7 +50,7 @@ func (tr *tour) jump(d time.Duration, who []*process) (deaths int) {
 	}
 	pause(tr.t.Context(), 4*time.Second)
 	for _, p := range who {
-		if by := p.wrongBy(tr.t); (by - d).Abs() > time.Minute {
+		if by := tr.wrongBy(p); (by - d).Abs() > time.Minute {
 			tr.t.Errorf("the clock of the %s is wrong by %v, want %v: nothing was tried", p.name, by, d)
 		}
 		p.skew(tr.t, 0)
@@ -111,12 +112,25 @@ func (p *process) skew(t *testing.T, d time.Duration) {
 	must(t, os.WriteFile(p.clock+".new", []byte(d.String()), 0o600), os.Rename(p.clock+".new", p.clock))
 }
 
-// wrongBy tells how wrong a process's clock is, by the last line of its log.
-func (p *process) wrongBy(t *testing.T) time.Duration {
-	t.Helper()
-	text, _, _ := strings.Cut(strings.TrimPrefix(p.tail(1), "time="), " ")
-	at, err := time.Parse(time.RFC3339, text)
-	must(t, err)
+// wrongBy tells how wrong a process's clock is, by the date of an answer of the
+// exchange or the last line of the agent's log.
+func (tr *tour) wrongBy(p *process) time.Duration {
+	tr.t.Helper()
+	var at time.Time
+	if p == tr.exchange {
+		resp, err := http.Get(tr.url() + "/.wellknown/secapi") //nolint:noctx // it is the test's own
+		must(tr.t, err)
+		must(tr.t, resp.Body.Close())
+		at, err = http.ParseTime(resp.Header.Get("Date"))
+		must(tr.t, err)
+		return time.Until(at)
+	}
+	for line := range strings.Lines(p.tail(20)) {
+		text, _, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
+		if told, err := time.Parse(time.RFC3339, text); err == nil {
+			at = told
+		}
+	}
 	return time.Until(at)
 }
 
