@@ -78,7 +78,7 @@ func Run(ctx context.Context, c Config, open driver.Opener, log *slog.Logger) er
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return fmt.Errorf("make the agent's directory: %w", err)
 	}
-	unlock, err := lock(c.Dir)
+	unlock, err := lock(ctx, c.Dir)
 	if err != nil {
 		return err
 	}

@@ -72,17 +72,27 @@ func dial(ctx context.Context, c Config, log *slog.Logger) (*link, error) {
 	return l, nil
 }
 
+// lockWithin is how long an agent waits for its directory. When its predecessor
+// was killed while it started a process, that process has the lock, too, for
+// the moment until it is another program.
+const lockWithin = 2 * time.Second
+
 // lock makes this the only agent in a directory.
-func lock(dir string) (unlock func() error, err error) {
+func lock(ctx context.Context, dir string) (unlock func() error, err error) {
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the agent's directory: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		return nil, fault.Conflict.Errorf("another agent runs in %s", dir)
+	for began := time.Now(); ; {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return f.Close, nil
+		}
+		if time.Since(began) > lockWithin || !sleep(ctx, 20*time.Millisecond) {
+			f.Close()
+			return nil, fault.Conflict.Errorf("another agent runs in %s", dir)
+		}
 	}
-	return f.Close, nil
 }
 
 // ownKey reads the agent's key, or makes it, once.

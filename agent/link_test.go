@@ -251,7 +251,7 @@ func TestExpiredAgentMayJoinAgain(t *testing.T) {
 
 func TestOneAgentInADirectory(t *testing.T) {
 	dir := t.TempDir()
-	unlock, err := lock(dir)
+	unlock, err := lock(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,8 +261,12 @@ func TestOneAgentInADirectory(t *testing.T) {
 	if err := unlock(); err != nil {
 		t.Fatal(err)
 	}
-	if unlock, err = lock(dir); err != nil {
+	if unlock, err = lock(t.Context(), dir); err != nil {
 		t.Fatalf("after the first has ended: %v", err)
+	}
+	time.AfterFunc(100*time.Millisecond, func() { unlock() }) // as what a killed agent has just started does
+	if unlock, err = lock(t.Context(), dir); err != nil {
+		t.Fatalf("while the first ends: %v", err)
 	}
 	unlock()
 }

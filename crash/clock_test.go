@@ -21,10 +21,10 @@ func TestCrucibleWithClocksThatJump(t *testing.T) {
 	if os.Getenv("KONTOR_CRUCIBLE") == "" {
 		t.Skip("slow: set KONTOR_CRUCIBLE=1")
 	}
-	s := newStage(t, "", "", "fake", scriptedCloud)
+	s := newStage(t, "", "", fakeCloud(scriptedCloud))
 	s.giveClocks()
 	s.begin()
-	tr := &tour{stage: s, look: s.lookAtFake}
+	tr := &tour{stage: s}
 	tr.customer, tr.slots = s.places(seeded(t), 4)
 	for _, d := range []time.Duration{time.Hour, -time.Hour} {
 		for _, who := range [][]*process{{s.exchange}, {s.agent}, {s.exchange, s.agent}} {
