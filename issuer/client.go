@@ -38,10 +38,11 @@ func NewClient(ca string) (Client, error) {
 		}
 		t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	}
-	return client(t), nil
+	return Over(t), nil
 }
 
-func client(t http.RoundTripper) Client {
+// Over makes a client that asks by t.
+func Over(t http.RoundTripper) Client {
 	return Client{&http.Client{
 		Transport: bounded{t}, Timeout: patience,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("issuers do not redirect") },

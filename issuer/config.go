@@ -114,8 +114,8 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// endpoint is CheckURL for what a discovery document names, which may have a query.
-func endpoint(raw string) error {
+// CheckEndpoint is CheckURL for what an issuer names, which may have a query.
+func CheckEndpoint(raw string) error {
 	if u, err := url.Parse(raw); err == nil {
 		u.RawQuery = ""
 		raw = u.String()
@@ -148,7 +148,7 @@ func Discover(ctx context.Context, c Client, issuer string) (Metadata, error) {
 		if e == "" {
 			continue
 		}
-		if err := endpoint(e); err != nil {
+		if err := CheckEndpoint(e); err != nil {
 			return m, fault.Unavailable.Errorf("%s names %q: %w", issuer, clip(e), err)
 		}
 	}

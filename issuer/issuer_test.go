@@ -95,7 +95,7 @@ func newSet(t testing.TB, change func(*Config)) (*Set, *fake) {
 		t.Fatal(err)
 	}
 	f := &fake{url: home, keys: []jose.JSONWebKey{{KeyID: "k1", Key: one(), Use: "sig"}}}
-	s.by[home].keys.client = client(f)
+	s.by[home].keys.client = Over(f)
 	return s, f
 }
 
@@ -222,7 +222,7 @@ func TestAttacksAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	hostile.keys = []jose.JSONWebKey{{KeyID: "k1", Key: must(rsa.GenerateKey(rand.Reader, 2048))}}
-	second.by[home].keys.client, second.by[away].keys.client = client(f), client(hostile)
+	second.by[home].keys.client, second.by[away].keys.client = Over(f), Over(hostile)
 	if _, err := prove(t, second, hostile.token(t, set("iss", away))); fault.KindOf(err) != fault.Unauthenticated && err != nil {
 		t.Fatal(err) // azp is not known to it; its keys are now
 	}

@@ -46,7 +46,10 @@ through the SECA API. Ends with Ctrl-C, which removes what it made.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			conf := defaultExchange()
 			conf.Listen, conf.Agents = []listener{{Address: "127.0.0.1:0", Profile: api.Strict}}, "127.0.0.1:0"
-			conf = flags.over(conf)
+			conf, err := flags.read(conf)
+			if err != nil {
+				return err
+			}
 			if flags.data == "" {
 				dir, err := os.MkdirTemp("", "kontor-demo-")
 				if err != nil {

@@ -33,9 +33,12 @@ func TestMain(m *testing.M) {
 //	await FILE           wait until it is there
 //	byhand               make a machine, its disk and its network at the platform of the fake region itself
 //	postgres             name an empty PostgreSQL in $POSTGRES, where the condition [postgres] holds
+//	issuer               start an OpenID Connect provider in whose browser everybody says yes, trusted by oidc.yaml
 //	capture VAR          put standard output of the last command into a variable
-func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
+func TestScripts(t *testing.T) { testscript.Run(t, scripts()) }
+
+func scripts() testscript.Params {
+	return testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			home := filepath.Join(e.WorkDir, "home")
@@ -46,7 +49,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"up": scriptUp, "down": scriptDown, "code": scriptCode, "soon": scriptSoon, "postgres": scriptPostgres,
-			"mode": scriptMode, "await": scriptAwait, "capture": scriptCapture, "byhand": scriptByHand,
+			"mode": scriptMode, "await": scriptAwait, "capture": scriptCapture, "byhand": scriptByHand, "issuer": scriptIssuer,
 		},
 		Condition: func(c string) (bool, error) {
 			if c != "postgres" {
@@ -55,13 +58,14 @@ func TestScripts(t *testing.T) {
 			return os.Getenv(dbtest.Environment) != "", nil
 		},
 		RequireUniqueNames: true,
-	})
+	}
 }
 
 // scriptUp starts an exchange in a process of its own, which ends with the script.
 func scriptUp(ts *testscript.TestScript, neg bool, args []string) {
 	data := ts.MkAbs("data")
 	c := exec.Command("kontor", append([]string{"up", "--fake", "1", "--data", data, "--listen", "127.0.0.1:0"}, args...)...)
+	c.Dir = ts.MkAbs(".")
 	log, err := os.Create(ts.MkAbs("up.log"))
 	ts.Check(err)
 	c.Stderr = log

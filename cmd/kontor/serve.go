@@ -24,6 +24,7 @@ type exchangeFlags struct {
 func (e *exchangeFlags) add(c *cobra.Command) {
 	d := defaultExchange()
 	f := c.Flags()
+	f.StringVar(&e.config, "config", "", "configuration file (see kontor config default)")
 	f.StringVar(&e.data, "data", "", "directory for the database and the first token (default "+d.Data+")")
 	f.StringVar(&e.db, "db", "", "postgres://… instead of a SQLite file in the data directory")
 	f.StringArrayVar(&e.listen, "listen", nil, "HOST:PORT for clients, or HOST:PORT,suite with another profile; repeatable (default "+d.Listen[0].Address+")")
@@ -32,6 +33,16 @@ func (e *exchangeFlags) add(c *cobra.Command) {
 	f.StringVar(&e.agents, "agents", "", "HOST:PORT for agents (mutual TLS)")
 	f.StringVar(&e.agentURL, "agent-url", "", "where agents reach it, if not at that address")
 	f.BoolVar(&e.plainHTTP, "plain-http", false, "serve clients without TLS beyond loopback, behind a proxy that has it")
+}
+
+// read puts the file, and the flags, over a configuration.
+func (e *exchangeFlags) read(c exchangeConfig) (exchangeConfig, error) {
+	if e.config != "" {
+		if err := readConfig(e.config, &c); err != nil {
+			return c, err
+		}
+	}
+	return e.over(c), nil
 }
 
 // over puts the flags over a configuration.
@@ -72,16 +83,13 @@ account's token to admin.token in the data directory, readable by you alone.`,
 		Example: "  kontor serve --data /var/lib/kontor --listen 127.0.0.1:8080 --agents 0.0.0.0:8443 --agent-url https://exchange.example.eu:8443",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			conf := defaultExchange()
-			if flags.config != "" {
-				if err := readConfig(flags.config, &conf); err != nil {
-					return err
-				}
+			conf, err := flags.read(defaultExchange())
+			if err != nil {
+				return err
 			}
-			return a.serve(cmd.Context(), flags.over(conf), newToken)
+			return a.serve(cmd.Context(), conf, newToken)
 		},
 	}
-	c.Flags().StringVar(&flags.config, "config", "", "configuration file (see kontor config default)")
 	c.Flags().BoolVar(&newToken, "new-admin-token", false, "write another admin.token, when the first was lost")
 	flags.add(c)
 	return c

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/kontor-cloud/kontor/client"
 	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/issuer"
 )
 
 // settings say which exchange, as whom, and where. A context is settings with
@@ -84,11 +86,11 @@ func (a *app) connect() (*client.Client, error) {
 	if s.URL == "" {
 		return nil, usagef("no exchange is named: give --url, set KONTOR_URL, or make a context with `kontor context set NAME --url URL --token-file FILE`")
 	}
-	token, err := a.token(s)
+	transport, err := transport(s.CA)
 	if err != nil {
 		return nil, err
 	}
-	transport, err := transport(s.CA)
+	token, err := a.token(s, transport)
 	if err != nil {
 		return nil, err
 	}
@@ -96,9 +98,9 @@ func (a *app) connect() (*client.Client, error) {
 	return a.client, err
 }
 
-// token reads the secret. KONTOR_TOKEN holds it itself, for machines without a
+// token reads the secret, and renews that of a login. KONTOR_TOKEN holds it itself, for machines without a
 // place for files; there is no flag, as the argument list is public.
-func (a *app) token(s *settings) (string, error) {
+func (a *app) token(s *settings, asks http.RoundTripper) (string, error) {
 	if a.flags.TokenFile == "" && a.env["KONTOR_TOKEN_FILE"] == "" && a.env["KONTOR_TOKEN"] != "" {
 		return a.env["KONTOR_TOKEN"], nil
 	}
@@ -111,6 +113,9 @@ func (a *app) token(s *settings) (string, error) {
 	}
 	if i, err := os.Stat(s.TokenFile); err == nil && i.Mode().Perm()&0o077 != 0 && i.Mode().IsRegular() {
 		fmt.Fprintf(a.stderr, "kontor: warning: others can read the token in %s; chmod 600 it\n", s.TokenFile)
+	}
+	if isSession(b) {
+		return fresh(context.Background(), s.TokenFile, issuer.Over(asks)) // bounded by its client
 	}
 	return strings.TrimSpace(string(b)), nil
 }

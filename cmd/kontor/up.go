@@ -54,7 +54,11 @@ Virtual machines go on when it stops, and are found again at the next start.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c := defaultExchange()
 			c.Agents = "127.0.0.1:0"
-			return a.up(cmd.Context(), flags.over(c), fakes, func(x *exchange) {
+			c, err := flags.read(c)
+			if err != nil {
+				return err
+			}
+			return a.up(cmd.Context(), c, fakes, func(x *exchange) {
 				fmt.Fprintln(a.stdout, "ready", x.publicURL())
 			})
 		},

@@ -17,6 +17,7 @@ type identity struct {
 	Operator  bool     `json:"operator"`
 	Tenants   []string `json:"tenants"`
 	ExpiresAt string   `json:"expiresAt,omitempty"`
+	Issuer    string   `json:"issuer,omitempty"`
 }
 
 func (a *app) whoami(ctx context.Context) (identity, error) {
@@ -49,8 +50,8 @@ func whoamiCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t := a.table("SUBJECT", "OPERATOR", "TENANTS", "TOKEN EXPIRES", "EXCHANGE")
-			t.row(who.Subject, fmt.Sprint(who.Operator), strings.Join(who.Tenants, ","), who.ExpiresAt, a.settings.URL)
+			t := a.table("SUBJECT", "OPERATOR", "TENANTS", "TOKEN EXPIRES", "ISSUER", "EXCHANGE")
+			t.row(who.Subject, fmt.Sprint(who.Operator), strings.Join(who.Tenants, ","), who.ExpiresAt, who.Issuer, a.settings.URL)
 			return t.flush()
 		},
 	}
