@@ -202,15 +202,20 @@ func keeps(have, want driver.Instance) error {
 }
 
 // giveUp removes a server that never ran: what it was to be started from is as
-// it was, and the next try makes another.
+// it was, and the next try makes another. Why it came to nothing is not in Nova's
+// list when the server never came to a host.
 func (a *account) giveUp(ctx context.Context, s *servers.Server, want driver.Instance) error {
+	told, err := servers.Get(ctx, a.compute, s.ID).Extract()
+	if err != nil {
+		return err
+	}
 	if err := unlessGone(a.serverTable().drop(ctx, s.ID)); err != nil {
 		return err
 	}
-	if strings.Contains(s.Fault.Message, "No valid host") {
-		return fault.Exhausted.Errorf("no host has room for instance %s: %s", want.ID, s.Fault.Message)
+	if strings.Contains(told.Fault.Message, "No valid host") {
+		return fault.Exhausted.Errorf("no host has room for instance %s: %s", want.ID, told.Fault.Message)
 	}
-	return fault.Unavailable.Errorf("Nova could not start instance %s: %s", want.ID, s.Fault.Message)
+	return fault.Unavailable.Errorf("Nova could not start instance %s: %s", want.ID, told.Fault.Message)
 }
 
 // rigOf finds what one server has, and the native ids of the data volumes that
