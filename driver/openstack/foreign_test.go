@@ -2,6 +2,7 @@ package openstack_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -20,7 +21,9 @@ func (s *stack) byHand() {
 		{"id": "r-2", "direction": "egress", "ethertype": "IPv6"},
 	}
 	s.rows["networks"] = append(s.rows["networks"], common("n-1"))
-	s.rows["subnets"] = append(s.rows["subnets"], row{"id": "s-1", "network_id": "n-1", "cidr": "10.9.1.0/24", "description": "kontor/somebody/else/subnet/1"})
+	for i, cidr := range []string{"10.9.1.0/24", "10.9.4.0/24", "10.9.0.0/24", "fd00::/64"} {
+		s.rows["subnets"] = append(s.rows["subnets"], row{"id": fmt.Sprint("s-", i), "project_id": theProject, "network_id": "n-1", "cidr": cidr, "description": "kontor/somebody/else/subnet/1"})
+	}
 	s.rows["security-groups"] = append(s.rows["security-groups"], group)
 }
 
@@ -44,6 +47,9 @@ func TestWhatOthersMadeIsAdoptedAsItIs(t *testing.T) {
 	all := strays(t, c)
 	if len(all) != 2 || all["n-1"].Name != "old" {
 		t.Fatalf("strays are %v, want the network and the group", all)
+	}
+	if got := fmt.Sprint(all["n-1"].Thing.(driver.Network).CIDRs); got != "[10.9.0.0/23 10.9.4.0/23]" {
+		t.Errorf("the network has ranges %s, want one for each of its subnets, or two neighbours, to be a part of", got)
 	}
 	for native, id := range map[string]string{"n-1": "net", "g-1": "web"} {
 		for range 2 { // the second time is no error

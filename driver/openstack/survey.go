@@ -109,15 +109,25 @@ func (a *account) surveyNeutron(ctx context.Context) (f finding, err error) {
 	return f, nil
 }
 
-// wholeNetwork takes the ranges of its subnets for those of the network.
+// wholeNetwork gives a network ranges, which Neutron's have not: for each subnet
+// the next larger one, as a subnet is a part of a range and never all of it.
 func wholeNetwork(n networks.Network, all []subnets.Subnet) driver.Network {
 	t := driver.Network{Meta: ready(n.ID, n.Name)}
 	for _, s := range all {
-		if p, err := netip.ParsePrefix(s.CIDR); err == nil && p.Addr().Is4() && s.NetworkID == n.ID {
-			t.CIDRs = append(t.CIDRs, p)
+		p, err := netip.ParsePrefix(s.CIDR)
+		if err != nil || !p.Addr().Is4() || p.Bits() == 0 || s.NetworkID != n.ID {
+			continue
+		}
+		t.CIDRs = append(t.CIDRs, netip.PrefixFrom(p.Addr(), p.Bits()-1).Masked())
+	}
+	slices.SortFunc(t.CIDRs, func(x, y netip.Prefix) int { return cmp.Or(cmp.Compare(x.Bits(), y.Bits()), x.Addr().Compare(y.Addr())) })
+	var wide []netip.Prefix
+	for _, p := range t.CIDRs {
+		if !slices.ContainsFunc(wide, p.Overlaps) {
+			wide = append(wide, p)
 		}
 	}
-	slices.SortFunc(t.CIDRs, func(x, y netip.Prefix) int { return x.Addr().Compare(y.Addr()) })
+	t.CIDRs = wide
 	return t
 }
 
