@@ -3,6 +3,9 @@
 // then compare three accounts of what should be there: what the customer was
 // promised, what the exchange lists, and what the platform has.
 //
+// The platform is the fake one, real machines (QEMU), or a real OpenStack; see
+// the interface platform.
+//
 // There are two kinds. The tests with "AtRandomMoments" in their names kill the
 // binary that users have, whenever chance says so. The crucible (make crucible)
 // builds the binary with the tag crucible, which makes the points of package

@@ -120,7 +120,9 @@ func wholeNetwork(n networks.Network, all []subnets.Subnet) driver.Network {
 		}
 		t.CIDRs = append(t.CIDRs, netip.PrefixFrom(p.Addr(), p.Bits()-1).Masked())
 	}
-	slices.SortFunc(t.CIDRs, func(x, y netip.Prefix) int { return cmp.Or(cmp.Compare(x.Bits(), y.Bits()), x.Addr().Compare(y.Addr())) })
+	slices.SortFunc(t.CIDRs, func(x, y netip.Prefix) int {
+		return cmp.Or(cmp.Compare(x.Bits(), y.Bits()), x.Addr().Compare(y.Addr()))
+	})
 	var wide []netip.Prefix
 	for _, p := range t.CIDRs {
 		if !slices.ContainsFunc(wide, p.Overlaps) {
