@@ -22,6 +22,9 @@ const (
 	fewMissing = 5
 	// leastGap is between two lists of a kind.
 	leastGap = 10 * time.Millisecond
+	// clockTick is how long a list waits for the clock to go on. One that begins
+	// in the same instant in which a deletion ended proves nothing about it.
+	clockTick = 100 * time.Microsecond
 )
 
 // look asks for a list soon. Many who ask at once get one.
@@ -79,6 +82,7 @@ func (a *agent) pause(ctx context.Context, k *kind, next time.Duration) bool {
 	select {
 	case <-t.C:
 	case <-k.poke:
+		return sleep(ctx, clockTick)
 	case <-ctx.Done():
 		return false
 	}

@@ -61,6 +61,21 @@ func TestIdleAgentAsksLittle(t *testing.T) {
 	})
 }
 
+// TestDeletionIsSeenByTheNextList: the list that follows a deletion is later
+// than it by the clock, so that it is proof. Here clocks stand still unless all
+// wait for them.
+func TestDeletionIsSeenByTheNextList(t *testing.T) {
+	bubble(t, fake.Config{}, func(o *office, _ *fake.Platform) {
+		o.gateway()
+		time.Sleep(time.Minute)
+		o.del("gw")
+		time.Sleep(time.Second)
+		if !read(o, func() bool { return o.gone["gw"] }) {
+			t.Errorf("a second after its deletion: %+v", o.get("gw"))
+		}
+	})
+}
+
 func TestCallThatHangsIsGivenUpAndMadeAgain(t *testing.T) {
 	bubble(t, fake.Config{}, func(o *office, p *fake.Platform) {
 		p.Fail(fake.Fault{Op: "ensure", Kind: fake.Volumes, Hang: true, Done: true})
