@@ -56,6 +56,12 @@ func (a *agent) answer(ctx context.Context, r wire.Request) ([]byte, error) {
 			return nil, err
 		}
 		return json.Marshal(found)
+	case wire.VerbHoldings:
+		found, err := a.holdings(ctx, r.Resource)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(found)
 	}
 	return nil, fault.Unsupported.Errorf("this agent does not know the request %q", r.Verb)
 }

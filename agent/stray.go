@@ -46,10 +46,19 @@ func (a *agent) foreigners(ctx context.Context) ([]wire.Stray, error) {
 type description struct {
 	wire.Stray
 	offer *driver.Inventory
+	own   bool // it is no stray: it belongs to our exchange
 }
 
 func describe(s driver.Stray, offer *driver.Inventory) wire.Stray {
-	d := &description{wire.Stray{Kind: secaNames[s.Kind], Native: s.Native, Name: s.Name}, offer}
+	return (&description{offer: offer}).describe(s)
+}
+
+func describeOwn(s driver.Stray, offer *driver.Inventory) wire.Stray {
+	return (&description{offer: offer, own: true}).describe(s)
+}
+
+func (d *description) describe(s driver.Stray) wire.Stray {
+	d.Stray = wire.Stray{Kind: secaNames[s.Kind], Native: s.Native, Name: s.Name}
 	var spec any
 	switch t := s.Thing.(type) {
 	case driver.Network:
@@ -70,6 +79,8 @@ func describe(s driver.Stray, offer *driver.Inventory) wire.Stray {
 		spec = d.volume(t)
 	case driver.Instance:
 		spec = d.instance(t)
+	case driver.Image:
+		spec = d.image(t)
 	default:
 		d.problem("a thing of kind %s cannot be imported", s.Kind)
 	}
@@ -195,7 +206,7 @@ func (d *description) routeTable(t driver.RouteTable) seca.RouteTableSpec {
 func (d *description) securityGroup(g driver.SecurityGroup) seca.SecurityGroupSpec {
 	var s seca.SecurityGroupSpec
 	for i, r := range g.Rules {
-		if len(r.PeerGroups) > 0 {
+		if len(r.PeerGroups) > 0 && !d.own {
 			d.problem("its rule %d is about other groups", i+1)
 		}
 		rule := seca.SecurityGroupRuleSpec{
@@ -210,7 +221,13 @@ func (d *description) securityGroup(g driver.SecurityGroup) seca.SecurityGroupSp
 		for _, p := range r.Peers {
 			rule.SourceRef = append(rule.SourceRef, seca.Ref(p.String()))
 		}
+		if d.own {
+			rule.SourceRef = append(rule.SourceRef, foreignAll(r.PeerGroups)...)
+		}
 		s.Rules = append(s.Rules, rule)
+		if d.own && len(r.PeerGroups) > 0 {
+			continue
+		}
 		if back, err := (&resolver{m: newMirror()}).rules(rule); err != nil || len(back) != 1 ||
 			len(r.PeerGroups) == 0 && !(driver.SecurityGroup{Rules: back}).Satisfies(driver.SecurityGroup{Rules: g.Rules[i : i+1]}) {
 			d.problem("SECA has no words for its rule %d", i+1)
@@ -247,7 +264,7 @@ func (d *description) volume(v driver.Volume) seca.BlockStorageSpec {
 	for _, k := range d.offer.StorageSKUs {
 		names = append(names, k.Name)
 	}
-	return seca.BlockStorageSpec{SizeGB: v.SizeGB, SKURef: d.class("storage", v.SKU, names)}
+	return seca.BlockStorageSpec{SizeGB: v.SizeGB, SKURef: d.class("storage", v.SKU, names), SourceImageRef: d.source(v.Image)}
 }
 
 func (d *description) instance(i driver.Instance) seca.InstanceSpec {
@@ -265,6 +282,7 @@ func (d *description) instance(i driver.Instance) seca.InstanceSpec {
 	if refs := foreignAll(i.NICs); len(refs) > 0 {
 		s.PrimaryNICRef, s.AdditionalNICRefs = &refs[0], refs[1:]
 	}
+	d.secrets(&s, i)
 	return s
 }
 

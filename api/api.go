@@ -27,6 +27,7 @@ type Config struct {
 	URL       string          // where clients reach it: http://host:port, without a slash at the end
 	AgentURL  string          // where agents do
 	Lenient   bool            // agents ignore references to what does not exist, as the public suite wants
+	Recover   bool            // its rows are written from what agents hold; nothing is wanted meanwhile
 	Stop      <-chan struct{} // closed when long polls are to end
 	Log       *slog.Logger
 }
@@ -34,8 +35,9 @@ type Config struct {
 // An Exchange serves clients and agents. Its listeners share it.
 type Exchange struct {
 	Config
-	access access
-	desk   *desk
+	access   access
+	recovery recovery
+	desk     *desk
 }
 
 // New makes an exchange.

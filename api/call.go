@@ -70,6 +70,9 @@ func (c *call) run(rt route) (reply, error) {
 	if err := c.findRegion(); err != nil {
 		return reply{}, err
 	}
+	if err := c.readOnly(); err != nil {
+		return reply{}, err
+	}
 	return rt.do(c)
 }
 

@@ -124,7 +124,7 @@ func (s *server) changes(r *http.Request, region string) (any, error) {
 			m.Since, reset = 0, true
 		}
 	}
-	if m.Epoch != "" && m.Epoch != s.Providers.Epoch { // the database is another: it was restored
+	if s.Recover && m.Since > 0 || m.Epoch != "" && m.Epoch != s.Providers.Epoch { // the database is another: it was restored
 		m.Since, reset = 0, true
 	}
 	deadline := time.NewTimer(min(max(m.Wait, 0), maxWait))
@@ -133,7 +133,7 @@ func (s *server) changes(r *http.Request, region string) (any, error) {
 		head, changed := s.Resources.Changed(region)
 		requests, arrived := s.desk.take(region)
 		out := wire.Changes{Exchange: s.Providers.Exchange, Epoch: s.Providers.Epoch, Revision: m.Since, Reset: reset, Requests: requests, Lenient: s.Lenient}
-		if head > m.Since || m.Since == 0 && first {
+		if !s.Recover && (head > m.Since || m.Since == 0 && first) {
 			if out.Resources, out.More, err = s.Resources.Follow(r.Context(), region, m.Since, wire.MaxChanges); err != nil {
 				return nil, err
 			}
@@ -203,6 +203,9 @@ func (s *server) orphans(r *http.Request, region string) (any, error) {
 	ids := make([]string, 0, len(found))
 	for _, o := range found {
 		ids = append(ids, o.ID)
+	}
+	if s.Recover { // they are what is being recovered
+		return wire.Verdicts{}, nil
 	}
 	gone, err := s.Resources.Tombstones(r.Context(), region, ids)
 	if err != nil {

@@ -36,6 +36,7 @@ func ownRoutes() []route {
 		{"GET", base + "/accounts/{name}/tokens", me, nil, self((*call).listTokens)},
 		{"POST", base + "/accounts/{name}/tokens", me, nil, self((*call).newToken)},
 		{"DELETE", base + "/accounts/{name}/tokens/{id}", me, nil, self((*call).revokeToken)},
+		{"GET", base + "/recovery", op, nil, (*call).showRecovery},
 		{"GET", base + "/regions", op, nil, (*call).listProfiles},
 		{"GET", base + "/regions/{name}", op, nil, (*call).oneProfile},
 		{"PUT", base + "/regions/{name}", op, nil, (*call).putRegion},

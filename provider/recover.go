@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"regexp"
 
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/fault"
@@ -16,6 +17,23 @@ func Identity(ctx context.Context, q db.Querier) (string, error) {
 		err = fault.Missing.Errorf("no exchange has ever run on this database")
 	}
 	return id, err
+}
+
+var exchangeRule = regexp.MustCompile(`^[a-z0-9]{16}$`)
+
+// Recover makes the exchange in an empty database, with the id that it had
+// before it lost another. It is a Conflict if the database has one with another id.
+func Recover(ctx context.Context, d *db.DB, id string) error {
+	if !exchangeRule.MatchString(id) {
+		return fault.Invalid.Errorf("%q is no id of an exchange, which has 16 letters and digits", id)
+	}
+	if err := makeExchange(ctx, d, id); err != nil {
+		return err
+	}
+	if is, err := Identity(ctx, d); err != nil || is != id {
+		return errors.Join(err, fault.Conflict.Errorf("the database is of exchange %s, not of %s", is, id))
+	}
+	return nil
 }
 
 // Restored begins a new epoch in a database that was filled from a backup:

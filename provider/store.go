@@ -37,7 +37,7 @@ func Open(ctx context.Context, d *db.DB) (*Store, error) {
 	s := &Store{DB: d, seen: liveness{start: time.Now()}}
 	s.share()
 	var err error
-	if err := makeExchange(ctx, d); err != nil {
+	if err := makeExchange(ctx, d, strings.ToLower(rand.Text()[:16])); err != nil {
 		return nil, fmt.Errorf("make the exchange's id: %w", err)
 	}
 	if s.Exchange, s.Epoch, err = identity(ctx, d); err != nil {
@@ -49,10 +49,10 @@ func Open(ctx context.Context, d *db.DB) (*Store, error) {
 	return s, s.Reload(ctx)
 }
 
-func makeExchange(ctx context.Context, d *db.DB) error {
+func makeExchange(ctx context.Context, d *db.DB, id string) error {
 	_, err := db.Exec(ctx, d, `
 		INSERT INTO exchange (id, created_at, regions, one, epoch) VALUES ($1, $2, 0, 1, $3) ON CONFLICT (one) DO NOTHING`,
-		strings.ToLower(rand.Text()[:16]), db.Micros(time.Now()), rand.Text())
+		id, db.Micros(time.Now()), rand.Text())
 	return err
 }
 

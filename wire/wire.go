@@ -17,7 +17,7 @@ import (
 //
 //	1  2026-11  changes, observations, inventory, orphans, requests
 //	2  2026-11  Resource.Adopt, strays, Observation.Life and Seq
-//	3  2026-11  Follow.Epoch
+//	3  2026-11  Follow.Epoch, holdings
 const (
 	Capability = 3
 	Oldest     = 1
@@ -165,7 +165,7 @@ type Verdicts struct {
 // once, or forgotten when its asker has gone.
 type Request struct {
 	ID       string `json:"id"`
-	Verb     string `json:"verb"` // console, resync, strays
+	Verb     string `json:"verb"` // console, resync, strays, holdings
 	Resource string `json:"resource,omitempty"`
 	Tail     int    `json:"tail,omitempty"`
 	Apply    bool   `json:"apply,omitempty"` // resync: act on the differences
@@ -176,6 +176,8 @@ const (
 	VerbConsole = "console" // Answer.Body: bytes of the serial console
 	VerbResync  = "resync"  // Answer.Body: JSON []Difference
 	VerbStrays  = "strays"  // Answer.Body: JSON []Stray
+
+	VerbHoldings = "holdings" // Resource: a kind; Answer.Body: JSON []Holding
 )
 
 // An Answer is the reply to a Request.
@@ -209,6 +211,17 @@ type Stray struct {
 	Power    seca.Power      `json:"power,omitempty"`    // of an instance
 	Notes    []string        `json:"notes,omitempty"`    // what was chosen for want of anything better
 	Problems []string        `json:"problems,omitempty"` // why SECA has no words for it
+}
+
+// A Holding is a thing on the platform that carries our exchange's id, in
+// SECA's words, for an exchange that has lost its database. A reference in its
+// spec is Foreign and the id of a resource.
+type Holding struct {
+	Stray
+	ID       string `json:"id"`
+	URN      string `json:"urn,omitempty"`
+	Restarts int64  `json:"restarts,omitempty"` // of an instance
+	Leaving  bool   `json:"leaving,omitempty"`  // the platform is removing it
 }
 
 // Foreign begins a reference to something by its native id.

@@ -42,6 +42,8 @@ type exchangeConfig struct {
 	AgentURL  string     `json:"agentURL,omitempty"`  // where agents reach it, if not at its address
 	PlainHTTP bool       `json:"plainHTTP,omitempty"` // serve clients without TLS beyond loopback, behind a proxy that has it
 
+	Recover string `json:"-"` // id of the exchange that lost its database; ownID if that is in this one
+
 	OIDC []issuer.Config `json:"oidc,omitempty"` // issuers whose tokens are taken beside our own
 }
 
@@ -84,6 +86,11 @@ func openExchange(ctx context.Context, c exchangeConfig, log *slog.Logger) (_ *e
 	if x.db, err = db.Open(ctx, c.database(), log); err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
+	if c.Recover != "" && c.Recover != ownID {
+		if err := provider.Recover(ctx, x.db, c.Recover); err != nil {
+			return nil, fmt.Errorf("recover: %w", err)
+		}
+	}
 	providers, err := provider.Open(ctx, x.db)
 	if err != nil {
 		return nil, fmt.Errorf("open the providers: %w", err)
@@ -97,7 +104,7 @@ func openExchange(ctx context.Context, c exchangeConfig, log *slog.Logger) (_ *e
 	}
 	x.Exchange = api.New(api.Config{
 		Resources: resource.NewStore(x.db), Tenants: tenants, Providers: providers,
-		URL: x.publicURL(), AgentURL: x.agentURL(), Lenient: c.Listen[0].Profile == api.Suite, Stop: ctx.Done(), Log: log,
+		URL: x.publicURL(), AgentURL: x.agentURL(), Lenient: c.Listen[0].Profile == api.Suite, Recover: c.Recover != "", Stop: ctx.Done(), Log: log,
 	})
 	return x, nil
 }
@@ -150,6 +157,9 @@ func (x *exchange) run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return x.db.Bus().Run(ctx) })
+	if x.Recover {
+		g.Go(func() error { return x.RecoverRegions(ctx, x.noteRecovered) })
+	}
 	for i, ln := range x.clients {
 		serve(ctx, g, api.Server(x.Handler(x.config.Listen[i].Profile), x.log), ln)
 	}

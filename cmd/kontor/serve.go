@@ -17,6 +17,7 @@ import (
 // exchangeFlags are the flags that "serve" and "up" share; they go over the file.
 type exchangeFlags struct {
 	config, data, db, url, agents, agentURL, profile string
+	recover                                          string
 	listen                                           []string
 	plainHTTP                                        bool
 }
@@ -32,6 +33,8 @@ func (e *exchangeFlags) add(c *cobra.Command) {
 	f.StringVar(&e.url, "url", "", "where clients reach the exchange, if not at its first address")
 	f.StringVar(&e.agents, "agents", "", "HOST:PORT for agents (mutual TLS)")
 	f.StringVar(&e.agentURL, "agent-url", "", "where agents reach it, if not at that address")
+	f.StringVar(&e.recover, "recover", "", "write the lost rows of this exchange from what its agents hold; its ID is needed unless a backup of the keys was restored")
+	f.Lookup("recover").NoOptDefVal = ownID
 	f.BoolVar(&e.plainHTTP, "plain-http", false, "serve clients without TLS beyond loopback, behind a proxy that has it")
 }
 
@@ -50,7 +53,7 @@ func (e *exchangeFlags) over(c exchangeConfig) exchangeConfig {
 	for _, f := range []struct {
 		to   *string
 		from string
-	}{{&c.Data, e.data}, {&c.DB, e.db}, {&c.URL, e.url}, {&c.Agents, e.agents}, {&c.AgentURL, e.agentURL}} {
+	}{{&c.Data, e.data}, {&c.DB, e.db}, {&c.URL, e.url}, {&c.Agents, e.agents}, {&c.AgentURL, e.agentURL}, {&c.Recover, e.recover}} {
 		if f.from != "" {
 			*f.to = f.from
 		}
