@@ -88,7 +88,7 @@ func (a *app) accountSwitch(k kind, verb string, disabled bool) *cobra.Command {
 
 func tenantCommand(a *app) *cobra.Command {
 	k := mustKind("tenant")
-	return family("tenant", "Manage tenants (operators)", a.listCommand(k), a.tenantCreate(k), a.removeCommand(k))
+	return family("tenant", "Manage tenants (operators)", a.listCommand(k), a.tenantCreate(k), a.tenantExport(), a.tenantImport(), a.removeCommand(k))
 }
 
 func (a *app) tenantCreate(k kind) *cobra.Command {
