@@ -46,6 +46,7 @@ type tour struct {
 	customer *customer
 	slots    []*slot
 	orders   atomic.Int64
+	least    int64        // orders in a trial
 	names    atomic.Int64 // of tenants
 	restart  func()       // of the database, if it can
 
@@ -191,6 +192,9 @@ func (tr *tour) trial(name string, do func() int) {
 		})
 	}
 	r.kills = do()
+	for tr.orders.Load()-before < tr.least && ctx.Err() == nil {
+		pause(ctx, 50*time.Millisecond)
+	}
 	close(stop)
 	err := work.Wait()
 	r.orders = int(tr.orders.Load() - before)

@@ -33,8 +33,8 @@ func visitQEMU(t *testing.T, postgres string, restart func()) {
 	s.patience = 3 * time.Minute
 	s.beginAtPoints()
 	t.Cleanup(func() { s.endGuests() })
-	tr := &tour{stage: s, customer: s.aCustomer(4 * time.Minute), restart: restart, storage: "seca.le100", stray: s.strayOfQEMU}
-	tr.slots = s.slots(tr.customer, rng, 5, 3*time.Second)
+	tr := &tour{stage: s, customer: s.aCustomer(4 * time.Minute), restart: restart, least: 5, storage: "seca.le100", stray: s.strayOfQEMU}
+	tr.slots = s.slots(tr.customer, rng, 3, 3*time.Second) // more do not fit on a small machine
 	tr.visitEach(rng, slices.Concat(failpoint.Exchange(), failpoint.Agent()))
 	tr.unreliable()
 	tr.partitioned(tr.guestsAge())
