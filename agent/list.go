@@ -28,12 +28,7 @@ const (
 )
 
 // look asks for a list soon. Many who ask at once get one.
-func (k *kind) look() {
-	select {
-	case k.poke <- struct{}{}:
-	default:
-	}
-}
+func (k *kind) look() { poke(k.poke) }
 
 // watch lists one kind now and then, and whenever somebody needs to know.
 func (a *agent) watch(ctx context.Context, k *kind) error {

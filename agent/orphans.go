@@ -12,12 +12,7 @@ import (
 // have decided about them.
 const orphansAgain = 30 * time.Second
 
-func (a *agent) tellOrphans() {
-	select {
-	case a.orphans <- struct{}{}:
-	default:
-	}
-}
+func (a *agent) tellOrphans() { poke(a.orphans) }
 
 // settleOrphans reports what is on the platform without the exchange's
 // knowledge, and removes that of it, and only that, which the exchange names.

@@ -59,6 +59,7 @@ func (r *reporter) put(o wire.Observation, news bool) {
 	}
 }
 
+// poke wakes who waits for c, now or later. Many pokes may wake him once.
 func poke(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
