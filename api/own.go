@@ -28,14 +28,19 @@ func ownRoutes() []route {
 		{"GET", base + "/tenants/{name}", op, nil, (*call).oneTenant},
 		{"PUT", base + "/tenants/{name}", op, nil, (*call).putTenant},
 		{"DELETE", base + "/tenants/{name}", op, nil, (*call).deleteTenant},
+		{"GET", base + services, service("", "list"), nil, (*call).listServices},
+		{"GET", base + services + "/{name}", service("/{name}", "get"), nil, (*call).oneService},
+		{"PUT", base + services + "/{name}", service("/{name}", "put"), nil, (*call).putService},
+		{"POST", base + "/keys/rotate", op, nil, (*call).rotateKeys},
 		{"GET", base + "/accounts", op, nil, (*call).listAccounts},
 		{"GET", base + "/accounts/{name}", op, nil, (*call).oneAccount},
 		{"PUT", base + "/accounts/{name}", op, nil, (*call).putAccount},
 		{"DELETE", base + "/accounts/{name}", op, nil, (*call).disableAccount},
 		{"POST", base + "/accounts/{name}/link", op, nil, (*call).linkAccount},
-		{"GET", base + "/accounts/{name}/tokens", me, nil, self((*call).listTokens)},
-		{"POST", base + "/accounts/{name}/tokens", me, nil, self((*call).newToken)},
-		{"DELETE", base + "/accounts/{name}/tokens/{id}", me, nil, self((*call).revokeToken)},
+		{"GET", base + "/accounts/{name}/tokens", me, nil, self("get", (*call).listTokens)},
+		{"POST", base + "/accounts/{name}/tokens", me, nil, self("put", (*call).newToken)},
+		{"POST", base + "/accounts/{name}/tokens/{id}/rotate", me, nil, self("put", (*call).rotateToken)},
+		{"DELETE", base + "/accounts/{name}/tokens/{id}", me, nil, self("put", (*call).revokeToken)},
 		{"GET", base + "/recovery", op, nil, (*call).showRecovery},
 		{"GET", base + "/regions", op, nil, (*call).listProfiles},
 		{"GET", base + "/regions/{name}", op, nil, (*call).oneProfile},
@@ -51,13 +56,14 @@ func ownRoutes() []route {
 	}
 }
 
-// self lets an account manage its own tokens, and operators everybody's.
-func self(do func(*call) (reply, error)) func(*call) (reply, error) {
+// self lets an account manage its own tokens, operators everybody's, and who
+// may do verb to a service account of a tenant those of that.
+func self(verb string, do func(*call) (reply, error)) func(*call) (reply, error) {
 	return func(c *call) (reply, error) {
-		if c.at.Name != c.who.Subject && !c.who.Operator {
-			return reply{}, fault.Denied.Errorf("%s may not see the tokens of others", c.who.Subject)
+		if c.at.Name == c.who.Subject || c.who.Operator || c.ownsService(verb) {
+			return do(c)
 		}
-		return do(c)
+		return reply{}, fault.Denied.Errorf("%s may not see the tokens of others", c.who.Subject)
 	}
 }
 
@@ -95,7 +101,7 @@ func ok(body any, err error) (reply, error) { return reply{status: http.StatusOK
 func (c *call) whoami() (reply, error) {
 	return ok(map[string]any{
 		"subject": c.who.Subject, "operator": c.who.Operator, "tenants": c.who.Tenants, "expiresAt": c.who.Expires,
-		"issuer": cmp.Or(c.who.Issuer, c.server.Tenants.Issuer),
+		"tokenID": c.who.TokenID, "issuer": cmp.Or(c.who.Issuer, c.server.Tenants.Issuer),
 	}, nil)
 }
 

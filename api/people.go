@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/kontor-cloud/kontor/fault"
@@ -106,6 +107,9 @@ func (c *call) putAccount() (reply, error) {
 		return reply{}, err
 	}
 	a := tenant.Account{ID: c.at.Name, Display: in.Spec.DisplayName, Operator: in.Spec.Operator, Disabled: in.Spec.Disabled}
+	if strings.HasPrefix(a.ID, tenant.ServicePrefix+":") {
+		return reply{}, fault.Parameter(fault.Invalid.Errorf("the names of service accounts belong to tenants: kontor service-account create"), "name")
+	}
 	if a.ID == c.who.Subject && (!a.Operator || a.Disabled) {
 		return reply{}, fault.Conflict.Errorf("an operator cannot take the right from himself; ask another one")
 	}
@@ -224,6 +228,35 @@ func duration(s string, otherwise time.Duration, at string) (time.Duration, erro
 	}
 	return d, nil
 }
+
+func (c *call) rotateToken() (reply, error) {
+	in := struct {
+		TTL     string `json:"ttl"`
+		Overlap string `json:"overlap"`
+	}{}
+	if err := c.body(&in); err != nil {
+		return reply{}, err
+	}
+	ttl, err := duration(in.TTL, defaultTokenTTL, "/ttl")
+	if err != nil {
+		return reply{}, err
+	}
+	overlap, err := duration(in.Overlap, time.Hour, "/overlap")
+	if err != nil {
+		return reply{}, err
+	}
+	id := c.req.PathValue("id")
+	if c.at.Name == c.who.Subject && !noScope(c.who.Scope) && id != c.who.TokenID {
+		return reply{}, fault.Denied.Errorf("a narrowed token can rotate itself alone")
+	}
+	t, secret, err := c.server.Tenants.RotateToken(c.ctx, c.at.Name, id, ttl, overlap)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{status: http.StatusCreated, body: map[string]any{"id": t.ID, "token": secret, "expiresAt": t.ExpiresAt}}, nil
+}
+
+func noScope(s seca.Scope) bool { return len(s.Tenants)+len(s.Regions)+len(s.Workspaces) == 0 }
 
 func (c *call) revokeToken() (reply, error) {
 	all, err := c.server.Tenants.Tokens(c.ctx, c.at.Name)

@@ -263,3 +263,12 @@ func issuedAt(c *x509.Certificate) time.Time { return c.NotBefore.Add(backdate +
 
 // serial is how a certificate is called in the database.
 func serial(c *x509.Certificate) string { return c.SerialNumber.Text(16) }
+
+// Prune forgets enrolments that can no longer be used.
+func (s *Store) Prune(ctx context.Context, now time.Time) error {
+	_, err := db.Exec(ctx, s.DB, `DELETE FROM enrolment WHERE expires_at < $1 AND used_at < $1`, db.Micros(now.Add(-MaxEnrolment)))
+	if err != nil {
+		return fmt.Errorf("prune enrolments: %w", err)
+	}
+	return nil
+}

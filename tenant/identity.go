@@ -84,7 +84,7 @@ func (s *Store) welcome(ctx context.Context, raw string, hash [32]byte, now time
 func (s *Store) linked(ctx context.Context, who Identity) (Account, error) {
 	find := func(q db.Querier) (Account, error) {
 		return db.One(ctx, q, scanAccount, `
-			SELECT a.id, a.display, a.operator, a.disabled, a.created_at FROM identity i JOIN account a ON a.id = i.account
+			SELECT a.id, a.display, a.operator, a.disabled, a.created_at, COALESCE(a.owner, '') FROM identity i JOIN account a ON a.id = i.account
 			WHERE i.issuer = $1 AND i.subject = $2`, who.Issuer, who.Subject)
 	}
 	a, err := find(s.DB)

@@ -39,6 +39,22 @@ func (s *Store) makeKey(ctx context.Context) error {
 	return err
 }
 
+// RotateKey makes a new signing key, which signs from now on; in other processes
+// from when they see the first token by it. Tokens signed before stay good.
+func (s *Store) RotateKey(ctx context.Context) (id string, err error) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return "", err
+	}
+	id = newID()
+	_, err = db.Exec(ctx, s.DB, `INSERT INTO signing_key (id, private, created_at) VALUES ($1, $2, $3)`,
+		id, []byte(private.Seed()), db.Micros(time.Now()))
+	if err != nil {
+		return "", fmt.Errorf("keep the new signing key: %w", err)
+	}
+	return id, s.loadKeys(ctx)
+}
+
 // loadKeys reads the keys. The newest one signs.
 func (s *Store) loadKeys(ctx context.Context) error {
 	ring := &keyring{public: make(map[string]ed25519.PublicKey), read: time.Now()}

@@ -103,7 +103,7 @@ func (s *Store) PutAccount(ctx context.Context, a Account) error {
 	return err
 }
 
-const accountColumns = `SELECT id, display, operator, disabled, created_at FROM account `
+const accountColumns = `SELECT id, display, operator, disabled, created_at, COALESCE(owner, '') FROM account `
 
 // Accounts lists all accounts by id.
 func (s *Store) Accounts(ctx context.Context) ([]Account, error) {
@@ -121,7 +121,7 @@ func (s *Store) Account(ctx context.Context, id string) (Account, error) {
 
 func scanAccount(scan func(...any) error) (a Account, err error) {
 	var created int64
-	err = scan(&a.ID, &a.Display, &a.Operator, &a.Disabled, &created)
+	err = scan(&a.ID, &a.Display, &a.Operator, &a.Disabled, &created, &a.Owner)
 	a.CreatedAt = db.Time(created)
 	return a, err
 }

@@ -26,6 +26,7 @@ type Account struct {
 	Display   string    `json:"display,omitempty"`
 	Operator  bool      `json:"operator,omitempty"` // runs the exchange
 	Disabled  bool      `json:"disabled,omitempty"` // none of its tokens is good
+	Owner     string    `json:"owner,omitempty"`    // the tenant whose program it is; "" for what operators manage
 	CreatedAt time.Time `json:"createdAt"`
 }
 

@@ -3,6 +3,7 @@ package tenant
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -23,8 +24,8 @@ type Token struct {
 	Scope     seca.Scope `json:"scope,omitzero"` // what it is narrowed to
 	CreatedAt time.Time  `json:"createdAt"`
 	ExpiresAt time.Time  `json:"expiresAt"`
-	RevokedAt time.Time  `json:"revokedAt,omitzero"`
-	UsedAt    time.Time  `json:"usedAt,omitzero"` // to about an hour
+	RevokedAt time.Time  `json:"revokedAt,omitzero"` // may be to come, for one that was rotated
+	UsedAt    time.Time  `json:"usedAt,omitzero"`    // to about an hour
 }
 
 // MaxTTL is the longest life of a token.
@@ -106,16 +107,63 @@ func (s *Store) sign(t Token, tenants []string) (string, error) {
 func (s *Store) RevokeToken(ctx context.Context, id string) error {
 	defer s.verified.clear()
 	return must(ctx, s.DB, "token "+id,
-		`UPDATE token SET revoked_at = CASE revoked_at WHEN 0 THEN $2 ELSE revoked_at END WHERE id = $1`,
+		`UPDATE token SET revoked_at = CASE WHEN revoked_at = 0 OR revoked_at > $2 THEN $2 ELSE revoked_at END WHERE id = $1`,
 		id, db.Micros(time.Now()))
 }
+
+// RotateToken makes a token like one of the account's, which is revoked when
+// overlap has passed. Of one that is revoked already nothing new is made.
+func (s *Store) RotateToken(ctx context.Context, account, id string, ttl, overlap time.Duration) (Token, string, error) {
+	if overlap < 0 || overlap > MaxTTL {
+		return Token{}, "", fault.At(fault.Invalid.Errorf("must be between nothing and %d days", int(MaxTTL.Hours()/24)), "/overlap")
+	}
+	old, err := db.One(ctx, s.DB, scanToken, tokenColumns+`WHERE account = $1 AND id = $2`, account, id)
+	if err != nil {
+		return Token{}, "", fmt.Errorf("token %s: %w", id, err)
+	}
+	if !old.RevokedAt.IsZero() {
+		return Token{}, "", fault.Conflict.Errorf("token %s is revoked already; make a new one", id)
+	}
+	t, secret, err := s.NewToken(ctx, account, old.Name, ttl, old.Scope)
+	if err != nil {
+		return Token{}, "", err
+	}
+	defer s.verified.clear()
+	n, err := db.Exec(ctx, s.DB, `UPDATE token SET revoked_at = $2 WHERE id = $1 AND revoked_at = 0`, id, db.Micros(time.Now().Add(overlap)))
+	if err == nil && n == 0 { // somebody was faster: one successor is enough
+		err = fault.Conflict.Errorf("token %s was revoked in the meantime", id)
+	}
+	if err != nil {
+		return Token{}, "", errors.Join(err, s.RevokeToken(context.WithoutCancel(ctx), t.ID))
+	}
+	return t, secret, nil
+}
+
+// kept is how long after its end a token can still be looked up.
+const kept = 30 * 24 * time.Hour
+
+// Prune forgets tokens that ended long ago, and signing keys that no token
+// can be signed with any more.
+func (s *Store) Prune(ctx context.Context, now time.Time) error {
+	if _, err := db.Exec(ctx, s.DB, `DELETE FROM token WHERE expires_at < $1`, db.Micros(now.Add(-kept))); err != nil {
+		return fmt.Errorf("prune tokens: %w", err)
+	}
+	_, err := db.Exec(ctx, s.DB, `
+		DELETE FROM signing_key WHERE EXISTS (
+			SELECT 1 FROM signing_key newer WHERE newer.created_at > signing_key.created_at AND newer.created_at < $1)`,
+		db.Micros(now.Add(-MaxTTL-kept)))
+	if err != nil {
+		return fmt.Errorf("prune signing keys: %w", err)
+	}
+	return nil
+}
+
+const tokenColumns = `SELECT id, account, name, scope, created_at, expires_at, revoked_at, used_at FROM token `
 
 // Tokens lists the tokens of an account, the newest first; also those that
 // are no longer good.
 func (s *Store) Tokens(ctx context.Context, account string) ([]Token, error) {
-	return db.All(ctx, s.DB, scanToken, `
-		SELECT id, account, name, scope, created_at, expires_at, revoked_at, used_at
-		FROM token WHERE account = $1 ORDER BY created_at DESC, id`, account)
+	return db.All(ctx, s.DB, scanToken, tokenColumns+`WHERE account = $1 ORDER BY created_at DESC, id`, account)
 }
 
 func scanToken(scan func(...any) error) (t Token, err error) {

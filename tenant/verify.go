@@ -146,7 +146,7 @@ func (s *Store) lookup(ctx context.Context, p Principal, hash [32]byte, now time
 		return Principal{}, err
 	case subtle.ConstantTimeCompare(r.hash, hash[:]) != 1 || r.account != p.Subject:
 		return Principal{}, fault.Unauthenticated.Errorf("the token is not the one that was issued")
-	case r.revoked != 0:
+	case r.revoked != 0 && r.revoked <= db.Micros(now):
 		return Principal{}, fault.Unauthenticated.Errorf("the token was revoked")
 	case r.disabled:
 		return Principal{}, errDisabled

@@ -92,7 +92,8 @@ var columnsOf = map[string][]column{
 		{"NATIVE", text("spec.native"), false},
 		{"APPROVED", text("spec.approvedAt"), false},
 	},
-	"account": {{"OPERATOR", text("spec.operator"), false}, {"DISABLED", text("spec.disabled"), false}, {"TENANTS", text("spec.tenants"), false}},
+	"service-account": {{"ACCOUNT", text("status.account"), false}, {"DISABLED", text("spec.disabled"), false}},
+	"account":         {{"OPERATOR", text("spec.operator"), false}, {"DISABLED", text("spec.disabled"), false}, {"TENANTS", text("spec.tenants"), false}},
 }
 
 // find walks a decoded document: "spec.cidr.ipv4".

@@ -160,12 +160,30 @@ func (x *exchange) run(ctx context.Context) error {
 	if x.Recover {
 		g.Go(func() error { return x.RecoverRegions(ctx, x.noteRecovered) })
 	}
+	g.Go(func() error { return x.prune(ctx) })
 	for i, ln := range x.clients {
 		serve(ctx, g, api.Server(x.Handler(x.config.Listen[i].Profile), x.log), ln)
 	}
 	agents := api.Server(x.AgentHandler(), x.log)
 	serve(ctx, g, agents, tls.NewListener(x.agents, tlsConfig))
 	return g.Wait()
+}
+
+// prune forgets, at the start and each hour, what nobody can use any more. Every
+// process does: it is little, and twice is no harm.
+func (x *exchange) prune(ctx context.Context) error {
+	for tick := time.NewTicker(time.Hour); ; {
+		now := time.Now()
+		if err := errors.Join(x.Tenants.Prune(ctx, now), x.Providers.Prune(ctx, now)); err != nil && ctx.Err() == nil {
+			x.log.WarnContext(ctx, "old tokens not pruned", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return nil
+		case <-tick.C:
+		}
+	}
 }
 
 const drain = 10 * time.Second

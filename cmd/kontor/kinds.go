@@ -33,6 +33,7 @@ func kinds() []kind {
 		regionKind,
 		own("tenant", "tenants", "apply", "delete"),
 		own("account", "accounts", "apply", "delete"),
+		serviceKind,
 		{name: "token", collection: "tokens", provider: "kontor.exchange", verbs: []string{"delete"}, at: ownTokens},
 		sku("instance-sku", "seca.compute", "compute-sku"),
 		sku("storage-sku", "seca.storage"),

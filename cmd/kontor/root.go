@@ -43,7 +43,7 @@ func groups() []group {
 			startCommand, stopCommand, restartCommand, consoleCommand, sshCommand,
 		}},
 		{"exchange", "The exchange:", true, []func(*app) *cobra.Command{
-			loginCommand, logoutCommand, whoamiCommand, tokenCommand, accountCommand, tenantCommand, regionCommand,
+			loginCommand, logoutCommand, whoamiCommand, tokenCommand, accountCommand, serviceCommand, keysCommand, tenantCommand, regionCommand,
 		}},
 		{"running", "Running Kontor:", false, []func(*app) *cobra.Command{
 			serveCommand, agentCommand, doctorCommand, upCommand, demoCommand, backupCommand, restoreCommand, configCommand, networkCommand, consoleKeeperCommand,

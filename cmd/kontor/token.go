@@ -12,7 +12,7 @@ import (
 
 func tokenCommand(a *app) *cobra.Command {
 	var account string
-	c := family("token", "Manage the tokens of an account", a.tokenCreate(&account), a.tokenList(&account), a.tokenRevoke(&account))
+	c := family("token", "Manage the tokens of an account", a.tokenCreate(&account), a.tokenList(&account), a.tokenRotate(&account), a.tokenRevoke(&account))
 	c.PersistentFlags().StringVar(&account, "account", "", "account (by default your own)")
 	_ = c.RegisterFlagCompletionFunc("account", a.completes(a.namesOf("account"))) // the flag is there
 	return c
@@ -49,17 +49,60 @@ to standard output; all else is said on standard error.`,
 			if err := x.Post(c.Context(), subject, in, &t); err != nil {
 				return err
 			}
-			if a.structured() {
-				return a.write(t)
-			}
-			fmt.Fprintf(a.stderr, "token %s, good until %s\n", clean(t.ID), t.ExpiresAt.Format(time.RFC3339))
-			return a.secret(t.Token, out)
+			return a.hand(t, out)
 		},
 	}
 	c.Flags().StringVar(&name, "name", "cli", "what it is for")
 	c.Flags().StringVar(&out, "out", "", "file for the token, made readable by you alone")
 	c.Flags().DurationVar(&ttl, "ttl", 30*24*time.Hour, "how long it is good")
 	c.Flags().StringSliceVar(&tenants, "tenants", nil, "narrow it to these tenants")
+	return c
+}
+
+// hand gives a new token to who asked for it.
+func (a *app) hand(t issued, out string) error {
+	if a.structured() {
+		return a.write(t)
+	}
+	fmt.Fprintf(a.stderr, "token %s, good until %s\n", clean(t.ID), t.ExpiresAt.Format(time.RFC3339))
+	return a.secret(t.Token, out)
+}
+
+func (a *app) tokenRotate(account *string) *cobra.Command {
+	var out string
+	var ttl, overlap time.Duration
+	c := &cobra.Command{
+		Use:   "rotate [ID]",
+		Short: "Make a token in place of another, which is good for a while longer",
+		Long: `Make a token in place of another one, by default of the one that this command
+itself uses. The new one has the same name and the same limits. The old one is good
+until --overlap has passed, so that what uses it has the time to change.`,
+		Example:           "  kontor token rotate --overlap 24h --out ci.token",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completes(a.namesOf("token")),
+		RunE: func(c *cobra.Command, args []string) error {
+			x, at, err := a.tokensOf(c.Context(), *account)
+			if err != nil {
+				return err
+			}
+			if len(args) == 0 {
+				who, err := a.whoami(c.Context())
+				if err != nil {
+					return err
+				}
+				args = []string{who.TokenID}
+			}
+			var t issued
+			in := map[string]any{"ttl": ttl.String(), "overlap": overlap.String()}
+			if err := x.Post(c.Context(), client.Under(at, args[0], "rotate"), in, &t); err != nil {
+				return err
+			}
+			return a.hand(t, out)
+		},
+	}
+	c.Flags().StringVar(&out, "out", "", "file for the token, made readable by you alone")
+	c.Flags().DurationVar(&ttl, "ttl", 30*24*time.Hour, "how long the new one is good")
+	c.Flags().DurationVar(&overlap, "overlap", time.Hour, "how long the old one is still good")
 	return c
 }
 

@@ -18,6 +18,7 @@ type identity struct {
 	Tenants   []string `json:"tenants"`
 	ExpiresAt string   `json:"expiresAt,omitempty"`
 	Issuer    string   `json:"issuer,omitempty"`
+	TokenID   string   `json:"tokenID,omitempty"`
 }
 
 func (a *app) whoami(ctx context.Context) (identity, error) {

@@ -9,3 +9,8 @@ CREATE TABLE identity (
 );
 
 CREATE INDEX identity_account ON identity (account);
+
+-- Accounts that a tenant owns: its programs. NULL for all others.
+ALTER TABLE account ADD COLUMN owner TEXT REFERENCES tenant (name) ON DELETE CASCADE;
+
+CREATE INDEX account_owner ON account (owner);

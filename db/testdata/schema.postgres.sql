@@ -3,7 +3,10 @@ account.display text COLLATE C NOT NULL
 account.operator boolean NOT NULL
 account.disabled boolean NOT NULL
 account.created_at bigint NOT NULL
+account.owner text COLLATE C
+account account_owner_fkey FOREIGN KEY (owner) REFERENCES tenant(name) ON DELETE CASCADE
 account account_pkey PRIMARY KEY (id)
+CREATE INDEX account_owner ON account USING btree (owner)
 CREATE UNIQUE INDEX account_pkey ON account USING btree (id)
 agent.serial text COLLATE C NOT NULL
 agent.region text COLLATE C NOT NULL

@@ -4,7 +4,8 @@ CREATE TABLE account (
 	operator   BOOLEAN NOT NULL,
 	disabled   BOOLEAN NOT NULL,
 	created_at BIGINT NOT NULL
-);
+, owner TEXT REFERENCES tenant (name) ON DELETE CASCADE);
+CREATE INDEX account_owner ON account (owner);
 CREATE TABLE agent (
 	serial      TEXT NOT NULL PRIMARY KEY,
 	region      TEXT NOT NULL REFERENCES region (name) ON DELETE CASCADE,
