@@ -107,7 +107,7 @@ func (c *call) putAccount() (reply, error) {
 		return reply{}, err
 	}
 	a := tenant.Account{ID: c.at.Name, Display: in.Spec.DisplayName, Operator: in.Spec.Operator, Disabled: in.Spec.Disabled}
-	if strings.HasPrefix(a.ID, tenant.ServicePrefix+":") {
+	if _, err := c.server.Tenants.Account(c.ctx, a.ID); err != nil && strings.HasPrefix(a.ID, tenant.ServicePrefix+":") {
 		return reply{}, fault.Parameter(fault.Invalid.Errorf("the names of service accounts belong to tenants: kontor service-account create"), "name")
 	}
 	if a.ID == c.who.Subject && (!a.Operator || a.Disabled) {

@@ -465,6 +465,9 @@ func TestAnAccountIsTakenByALinkAlone(t *testing.T) {
 		if p, err := st.Verify(ctx, raw); fault.KindOf(err) != fault.Unauthenticated {
 			t.Errorf("%+v, %v", p, err)
 		}
+		if p, err := st.Verify(ctx, f.token(t, set("preferred_username", "service:acme:ci"))); fault.KindOf(err) != fault.Unauthenticated {
+			t.Errorf("the name of a tenant's program: %+v, %v", p, err)
+		}
 		if err := st.Link(ctx, home, "alice", "nobody"); fault.KindOf(err) != fault.Conflict {
 			t.Errorf("link to no account: %v", err)
 		}

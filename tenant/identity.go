@@ -46,6 +46,9 @@ type Login struct {
 	Scopes   []string `json:"scopes"`
 }
 
+// maxGroups is how many tenants the groups of one token can name.
+const maxGroups = 100
+
 // welcome lets in who has a token of another issuer. Account, memberships and
 // whether the account is disabled are those of now; what his groups give him
 // is as the token says.
@@ -65,7 +68,7 @@ func (s *Store) welcome(ctx context.Context, raw string, hash [32]byte, now time
 	if err != nil {
 		return Principal{}, err
 	}
-	for _, name := range who.Tenants {
+	for _, name := range who.Tenants[:min(len(who.Tenants), maxGroups)] {
 		switch _, err := s.Tenant(ctx, name); {
 		case err == nil:
 			tenants = append(tenants, name)
@@ -96,7 +99,11 @@ func (s *Store) linked(ctx context.Context, who Identity) (Account, error) {
 			who.Subject, who.Issuer, who.Issuer, who.Subject)
 	}
 	a = Account{ID: who.Account, Display: who.Display}
-	if err := a.Validate(); err != nil {
+	err = a.Validate()
+	if strings.HasPrefix(a.ID, ServicePrefix+":") {
+		err = fault.Invalid.Errorf("its name would be that of a tenant's program")
+	}
+	if err != nil {
 		return a, fault.Unauthenticated.Errorf("no account can be made for subject %q: %w", who.Subject, err)
 	}
 	err = s.DB.InTx(ctx, func(ctx context.Context, tx *db.Tx) error {
