@@ -79,7 +79,7 @@ func (a *app) hint(err error) string {
 	switch fault.KindOf(err) {
 	case fault.Unauthenticated:
 		if a.tokenSource() == "" {
-			return "--token-file FILE, KONTOR_TOKEN_FILE, or a context that names one"
+			return "--token-file FILE, KONTOR_TOKEN_FILE, a context that names one, or `kontor login`"
 		}
 		return "a fresh token: the exchange does not accept the one in " + a.tokenSource()
 	case fault.Denied:
