@@ -13,7 +13,7 @@ const module = "github.com/kontor-cloud/kontor/"
 // from commands over edges and nouns to the base, never back or sideways.
 var may = map[string]string{
 	// base
-	"fault": "", "failpoint": "", "urn": "fault", "seca": "", "driver": "fault", "wire": "driver fault seca", "db": "failpoint fault", "db/dbtest": "db",
+	"fault": "", "money": "fault", "failpoint": "", "urn": "fault", "seca": "", "driver": "fault", "wire": "driver fault seca", "db": "failpoint fault", "db/dbtest": "db",
 	"backup": "db fault",
 	// drivers know nothing of the exchange
 	"driver/drivertest": "driver fault", "driver/fake": "driver fault",
