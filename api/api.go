@@ -28,6 +28,7 @@ type Config struct {
 	AgentURL  string          // where agents do
 	Lenient   bool            // agents ignore references to what does not exist, as the public suite wants
 	Recover   bool            // its rows are written from what agents hold; nothing is wanted meanwhile
+	Leaving   <-chan struct{} // closed when clients are to go to another process
 	Stop      <-chan struct{} // closed when long polls are to end
 	Log       *slog.Logger
 }
@@ -70,7 +71,7 @@ func (x *Exchange) Handler(p Profile) http.Handler {
 		mux.Handle(path, s.notAllowed(strings.Join(allowed, ", ")))
 	}
 	mux.Handle("/", s.notFound())
-	return s.identify(s.survive(s.bound(mux)))
+	return s.leave(s.identify(s.survive(s.bound(mux))))
 }
 
 // Server is an HTTP server with limits on the time that a client may take.
@@ -84,6 +85,19 @@ func Server(h http.Handler, log *slog.Logger) *http.Server {
 		MaxHeaderBytes:    maxHeaders,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+}
+
+// leave has clients and agents make a new connection for their next request,
+// once this process is about to go: a balancer then sends them elsewhere.
+func (x *Exchange) leave(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-x.Leaving:
+			w.Header().Set("Connection", "close")
+		default:
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // identify gives each request an id, taken from the client if it is sound.

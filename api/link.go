@@ -30,7 +30,7 @@ func (x *Exchange) AgentHandler() http.Handler {
 	mux.Handle("POST "+wire.PathInventory, s.agent(s.inventory))
 	mux.Handle("POST "+wire.PathOrphans, s.agent(s.orphans))
 	mux.Handle("POST "+wire.PathAnswers, s.agent(s.answers))
-	return s.identify(s.survive(mux))
+	return s.leave(s.identify(s.survive(mux)))
 }
 
 // agent lets in who has a certificate, and notes that he is alive.

@@ -35,8 +35,8 @@ func TestCrucible(t *testing.T) {
 	every := slices.Concat(failpoint.Exchange(), failpoint.Agent())
 	t.Run("sqlite", func(t *testing.T) { visitAll(t, "", nil, 6, every) })
 	t.Run("postgres", func(t *testing.T) {
-		url, restart := ownPostgres(t)
-		visitAll(t, url, restart, 6, every)
+		pg := ownPostgres(t)
+		visitAll(t, pg.url, pg.restart, 6, every)
 	})
 }
 

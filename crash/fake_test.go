@@ -55,7 +55,12 @@ func killOnFake(t *testing.T, postgres string, slots, kills int) {
 		again(w.agent), again(w.exchange), again(w.agent), again(w.exchange), both(w.exchange, w.agent),
 	}}
 	w.endure(c, all, k, kills)
+	w.settle(c, all)
+}
 
+// settle compares what was promised with what is, and clears it away.
+func (w *world) settle(c *customer, all []*slot) {
+	w.t.Helper()
 	w.compare(c, all)
 	w.resync()
 	w.platform(c)
@@ -94,6 +99,12 @@ func (fakeCloud) items(w *world, n int) []item {
 // endure lets the customer work while the killer does.
 func (w *world) endure(c *customer, all []*slot, k *killer, kills int) {
 	w.t.Helper()
+	w.meanwhile(c, all, func(ctx context.Context) error { return k.rage(ctx, kills) })
+}
+
+// meanwhile does something while the customer works.
+func (w *world) meanwhile(c *customer, all []*slot, do func(context.Context) error) {
+	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 10*c.patient)
 	defer cancel()
 	stop := make(chan struct{})
@@ -103,7 +114,7 @@ func (w *world) endure(c *customer, all []*slot, k *killer, kills int) {
 	}
 	work.Go(func() error {
 		defer close(stop)
-		return k.rage(ctx, kills)
+		return do(ctx)
 	})
 	if err := work.Wait(); err != nil {
 		w.t.Fatal(err)

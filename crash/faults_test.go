@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -186,31 +185,4 @@ func TestCrucibleOnAFullDisk(t *testing.T) {
 		})
 	}
 	s.resync()
-}
-
-// ownPostgres starts a PostgreSQL that can be restarted under everybody's feet.
-func ownPostgres(t *testing.T) (url string, restart func()) {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "kontor-crucible-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // PostgreSQL may run as another user
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	run := func(verb string) ([]byte, error) {
-		return exec.Command("../hack/postgres", verb, filepath.Join(dir, "pg")).Output()
-	}
-	out, err := run("start")
-	if err != nil {
-		t.Skipf("no PostgreSQL here: %v", err)
-	}
-	t.Cleanup(func() { run("stop") }) //nolint:errcheck // it ends with the machine at the latest
-	return string(out[:len(out)-1]), func() {
-		t.Helper()
-		if out, err := run("restart"); err != nil {
-			t.Errorf("restart PostgreSQL: %v\n%s", err, out)
-		}
-	}
 }

@@ -21,8 +21,8 @@ func TestLabCrucibleOnQEMU(t *testing.T) {
 	needQEMU(t) // or skip
 	t.Run("sqlite", func(t *testing.T) { visitQEMU(t, "", nil) })
 	t.Run("postgres", func(t *testing.T) {
-		url, restart := ownPostgres(t)
-		visitQEMU(t, url, restart)
+		pg := ownPostgres(t)
+		visitQEMU(t, pg.url, pg.restart)
 	})
 }
 

@@ -1,10 +1,12 @@
 package crash
 
 import (
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -12,22 +14,24 @@ import (
 // demand it loses answers whose questions have passed, or passes nothing.
 type proxy struct {
 	listener net.Listener
-	to       string
+	to       []string     // in turn
+	turn     atomic.Int64 // counts connections
 
 	mu    sync.Mutex
 	open  map[net.Conn]struct{}
 	cut   bool
-	loses float64 // of a hundred pieces of answers
+	away  map[string]bool // places to which nobody is sent
+	loses float64         // of a hundred pieces of answers
 	lost  int
 }
 
-func newProxy(t *testing.T, to string) *proxy {
+func newProxy(t *testing.T, to ...string) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{listener: l, to: to, open: map[net.Conn]struct{}{}}
+	p := &proxy{listener: l, to: to, open: map[net.Conn]struct{}{}, away: map[string]bool{}}
 	go p.run()
 	t.Cleanup(func() { l.Close(); p.partition(true) })
 	return p
@@ -45,9 +49,37 @@ func (p *proxy) run() {
 	}
 }
 
+// dial takes the places in turn, and passes over those where nobody listens.
+func (p *proxy) dial() (to net.Conn, err error) {
+	turn, err := int(p.turn.Add(1)), errors.New("no place left")
+	for i := range p.to {
+		at := p.to[(turn+i)%len(p.to)]
+		if p.avoids(at) {
+			continue
+		}
+		if to, err = net.Dial("tcp", at); err == nil {
+			break
+		}
+	}
+	return to, err
+}
+
+// avoid has nobody sent to a place any more, or again; who is there stays.
+func (p *proxy) avoid(at string, on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.away[at] = on
+}
+
+func (p *proxy) avoids(at string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.away[at]
+}
+
 // pass connects both sides until one of them has had enough.
 func (p *proxy) pass(from net.Conn) {
-	to, err := net.Dial("tcp", p.to)
+	to, err := p.dial()
 	if err != nil {
 		from.Close()
 		return

@@ -41,10 +41,24 @@ type exchangeConfig struct {
 	Agents    string     `json:"agents"`              // address for agents, mutual TLS
 	AgentURL  string     `json:"agentURL,omitempty"`  // where agents reach it, if not at its address
 	PlainHTTP bool       `json:"plainHTTP,omitempty"` // serve clients without TLS beyond loopback, behind a proxy that has it
+	Linger    duration   `json:"linger,omitempty"`    // how long to serve on when told to stop, for a balancer to notice
 
 	Recover string `json:"-"` // id of the exchange that lost its database; ownID if that is in this one
 
 	OIDC []issuer.Config `json:"oidc,omitempty"` // issuers whose tokens are taken beside our own
+}
+
+// A duration is written as Go writes it: 1m30s.
+type duration time.Duration
+
+// MarshalText writes the form of time.Duration.
+func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText reads the form of time.ParseDuration.
+func (d *duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	*d = duration(v)
+	return err
 }
 
 func defaultExchange() exchangeConfig {

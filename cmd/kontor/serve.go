@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
@@ -20,6 +21,7 @@ type exchangeFlags struct {
 	recover                                          string
 	listen                                           []string
 	plainHTTP                                        bool
+	linger                                           time.Duration
 }
 
 func (e *exchangeFlags) add(c *cobra.Command) {
@@ -35,6 +37,7 @@ func (e *exchangeFlags) add(c *cobra.Command) {
 	f.StringVar(&e.agentURL, "agent-url", "", "where agents reach it, if not at that address")
 	f.StringVar(&e.recover, "recover", "", "write the lost rows of this exchange from what its agents hold; its ID is needed unless a backup of the keys was restored")
 	f.Lookup("recover").NoOptDefVal = ownID
+	f.DurationVar(&e.linger, "linger", 0, "serve on for so long when told to stop, and send clients elsewhere; with a balancer, longer than it needs to notice")
 	f.BoolVar(&e.plainHTTP, "plain-http", false, "serve clients without TLS beyond loopback, behind a proxy that has it")
 }
 
@@ -72,6 +75,9 @@ func (e *exchangeFlags) over(c exchangeConfig) exchangeConfig {
 		c.Listen[0].Profile = api.Profile(e.profile)
 	}
 	c.PlainHTTP = c.PlainHTTP || e.plainHTTP
+	if e.linger != 0 {
+		c.Linger = duration(e.linger)
+	}
 	return c
 }
 
@@ -98,7 +104,11 @@ account's token to admin.token in the data directory, readable by you alone.`,
 	return c
 }
 
+// serve runs an exchange until c.Linger after the end of ctx.
 func (a *app) serve(ctx context.Context, c exchangeConfig, newToken bool) error {
+	leaving := ctx.Done()
+	ctx, cancel := later(ctx, time.Duration(c.Linger))
+	defer cancel()
 	x, err := openExchange(ctx, c, a.logger())
 	if err != nil {
 		return err
@@ -112,7 +122,15 @@ func (a *app) serve(ctx context.Context, c exchangeConfig, newToken bool) error 
 		fmt.Fprintf(a.stderr, "the token of operator %q is in %s\n", adminAccount, file)
 	}
 	fmt.Fprintln(a.stdout, "ready", x.publicURL())
+	x.Leaving = leaving
 	return x.run(ctx)
+}
+
+// later gives a context that ends so long after ctx.
+func later(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() { time.AfterFunc(d, cancel) })
+	return late, cancel
 }
 
 // readConfig reads YAML or JSON strictly: an unknown key is an error.
