@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/job"
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/seca"
 	"github.com/kontor-cloud/kontor/tenant"
@@ -41,6 +42,7 @@ func ownRoutes() []route {
 		{"POST", base + "/accounts/{name}/tokens", me, nil, self("put", (*call).newToken)},
 		{"POST", base + "/accounts/{name}/tokens/{id}/rotate", me, nil, self("put", (*call).rotateToken)},
 		{"DELETE", base + "/accounts/{name}/tokens/{id}", me, nil, self("put", (*call).revokeToken)},
+		{"GET", base + "/jobs", op, nil, (*call).listJobs},
 		{"GET", base + "/recovery", op, nil, (*call).showRecovery},
 		{"GET", base + "/regions", op, nil, (*call).listProfiles},
 		{"GET", base + "/regions/{name}", op, nil, (*call).oneProfile},
@@ -103,6 +105,17 @@ func (c *call) whoami() (reply, error) {
 		"subject": c.who.Subject, "operator": c.who.Operator, "tenants": c.who.Tenants, "expiresAt": c.who.Expires,
 		"tokenID": c.who.TokenID, "issuer": cmp.Or(c.who.Issuer, c.server.Tenants.Issuer),
 	}, nil)
+}
+
+// listJobs tells how the last run went of what the exchange does by itself.
+func (c *call) listJobs() (reply, error) {
+	all, err := job.Outcomes(c.ctx, c.server.Providers.DB)
+	if err != nil {
+		return reply{}, err
+	}
+	return ownList(c, "jobs", all, func(o job.Outcome) (seca.Document, error) {
+		return ownDocument("job", "jobs", o.Name, o.Began, struct{}{}, o), nil
+	})
 }
 
 // logins tells who has no token yet where people get one.

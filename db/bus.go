@@ -100,41 +100,10 @@ func (b *Bus) Run(ctx context.Context) error {
 		return nil
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return b.keep(ctx, "hear", b.hear) })
-	g.Go(func() error { return b.keep(ctx, "tell", b.tell) })
+	g.Go(func() error { return b.db.apart(ctx, "hear other processes", b.hear) })
+	g.Go(func() error { return b.db.apart(ctx, "tell other processes", b.tell) })
 	g.Go(func() error { return b.look(ctx) })
 	return g.Wait()
-}
-
-// keep repeats what needs a connection of its own.
-func (b *Bus) keep(ctx context.Context, what string, do func(context.Context, *pgx.Conn, string) error) error {
-	for {
-		err := b.connected(ctx, do)
-		if ctx.Err() != nil {
-			return nil
-		}
-		b.db.log.WarnContext(ctx, "bus lost its connection", "to", what, "error", err)
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-func (b *Bus) connected(ctx context.Context, do func(context.Context, *pgx.Conn, string) error) error {
-	config := b.db.config.Copy()
-	config.DefaultQueryExecMode = pgx.QueryExecModeExec
-	conn, err := pgx.ConnectConfig(ctx, config)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is under way on it
-	var schema string                            // channels are of a database, tables of a schema
-	if err := conn.QueryRow(ctx, `SELECT current_schema()`).Scan(&schema); err != nil {
-		return err
-	}
-	return do(ctx, conn, "kontor_"+schema)
 }
 
 func (b *Bus) hear(ctx context.Context, conn *pgx.Conn, channel string) error {

@@ -20,6 +20,7 @@ import (
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/issuer"
+	"github.com/kontor-cloud/kontor/job"
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/seca"
@@ -174,7 +175,7 @@ func (x *exchange) run(ctx context.Context) error {
 	if x.Recover {
 		g.Go(func() error { return x.RecoverRegions(ctx, x.noteRecovered) })
 	}
-	g.Go(func() error { return x.prune(ctx) })
+	g.Go(func() error { return job.Run(ctx, x.db, x.log, x.jobs()...) })
 	for i, ln := range x.clients {
 		serve(ctx, g, api.Server(x.Handler(x.config.Listen[i].Profile), x.log), ln)
 	}
@@ -183,20 +184,11 @@ func (x *exchange) run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// prune forgets, at the start and each hour, what nobody can use any more. Every
-// process does: it is little, and twice is no harm.
-func (x *exchange) prune(ctx context.Context) error {
-	for tick := time.NewTicker(time.Hour); ; {
-		now := time.Now()
-		if err := errors.Join(x.Tenants.Prune(ctx, now), x.Providers.Prune(ctx, now)); err != nil && ctx.Err() == nil {
-			x.log.WarnContext(ctx, "old tokens not pruned", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			tick.Stop()
-			return nil
-		case <-tick.C:
-		}
+// jobs is the table of what the exchange does by itself.
+func (x *exchange) jobs() []job.Job {
+	return []job.Job{
+		{Name: "prune-tokens", Every: time.Hour, Do: x.Tenants.Prune},
+		{Name: "prune-enrolments", Every: time.Hour, Do: x.Providers.Prune},
 	}
 }
 

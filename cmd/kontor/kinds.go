@@ -34,6 +34,7 @@ func kinds() []kind {
 		own("tenant", "tenants", "apply", "delete"),
 		own("account", "accounts", "apply", "delete"),
 		serviceKind,
+		own("job", "jobs"),
 		{name: "token", collection: "tokens", provider: "kontor.exchange", verbs: []string{"delete"}, at: ownTokens},
 		sku("instance-sku", "seca.compute", "compute-sku"),
 		sku("storage-sku", "seca.storage"),

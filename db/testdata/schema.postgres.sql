@@ -65,6 +65,13 @@ identity identity_account_fkey FOREIGN KEY (account) REFERENCES account(id) ON D
 identity identity_pkey PRIMARY KEY (issuer, subject)
 CREATE INDEX identity_account ON identity USING btree (account)
 CREATE UNIQUE INDEX identity_pkey ON identity USING btree (issuer, subject)
+job.name text COLLATE C NOT NULL
+job.began_at bigint NOT NULL
+job.ended_at bigint NOT NULL
+job.error text COLLATE C NOT NULL
+job.failures bigint NOT NULL
+job job_pkey PRIMARY KEY (name)
+CREATE UNIQUE INDEX job_pkey ON job USING btree (name)
 membership.tenant text COLLATE C NOT NULL
 membership.account text COLLATE C NOT NULL
 membership membership_account_fkey FOREIGN KEY (account) REFERENCES account(id) ON DELETE CASCADE

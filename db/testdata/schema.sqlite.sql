@@ -56,6 +56,13 @@ CREATE TABLE identity (
 	PRIMARY KEY (issuer, subject)
 );
 CREATE INDEX identity_account ON identity (account);
+CREATE TABLE job (
+	name     TEXT NOT NULL PRIMARY KEY,
+	began_at BIGINT NOT NULL,
+	ended_at BIGINT NOT NULL,
+	error    TEXT NOT NULL, -- of the last run; empty if it went well
+	failures BIGINT NOT NULL -- runs in a row that failed
+);
 CREATE TABLE membership (
 	tenant  TEXT NOT NULL REFERENCES tenant (name) ON DELETE CASCADE,
 	account TEXT NOT NULL REFERENCES account (id) ON DELETE CASCADE,
