@@ -14,7 +14,7 @@ const module = "github.com/kontor-cloud/kontor/"
 var may = map[string]string{
 	// base
 	"fault": "", "money": "fault", "failpoint": "", "urn": "fault", "seca": "", "driver": "fault", "wire": "driver fault seca", "db": "failpoint fault", "db/dbtest": "db",
-	"backup": "db fault", "job": "db fault",
+	"backup": "db fault", "job": "db fault", "telemetry": "",
 	// drivers know nothing of the exchange
 	"driver/drivertest": "driver fault", "driver/fake": "driver fault",
 	"driver/openstack": "driver fault",
@@ -25,8 +25,8 @@ var may = map[string]string{
 	"resource": "db driver failpoint fault seca urn wire tenant provider",
 	// edges
 	"issuer": "fault tenant",
-	"api":    "db driver failpoint fault job seca urn wire tenant provider resource",
-	"agent":  "driver failpoint fault seca urn wire",
+	"api":    "db driver failpoint fault job seca urn wire telemetry tenant provider resource",
+	"agent":  "driver failpoint fault seca urn wire telemetry",
 	"client": "fault seca urn resource",
 	"doctor": "driver fault",
 	// trials against programs of others

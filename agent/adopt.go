@@ -34,7 +34,7 @@ func (a *agent) adopt(ctx context.Context, e *entry) {
 	err := a.journal.announce(ctx, intent{ID: e.id(), Call: "create", Attempt: as.Attempt, Lived: e.lived})
 	if err == nil {
 		failpoint.Here(failpoint.AdoptWritten)
-		_, err = a.throttle.act(ctx, func(ctx context.Context) (any, error) { return nil, e.kind.adopt(ctx, e.want.Adopt, as) })
+		_, err = a.throttle.act(ctx, operation{"adopt", e.kind.name}, func(ctx context.Context) (any, error) { return nil, e.kind.adopt(ctx, e.want.Adopt, as) })
 		failpoint.Here(failpoint.AdoptCalled)
 	}
 	a.mu.Lock()

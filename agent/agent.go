@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kontor-cloud/kontor/driver"
+	"github.com/kontor-cloud/kontor/telemetry"
 )
 
 // A Config says where an agent lives and what it runs.
@@ -32,6 +33,9 @@ type Config struct {
 	Relist           time.Duration `json:"relist,omitempty"`           // between looks at the whole platform; default 30 s
 	DestroyPerMinute int           `json:"destroyPerMinute,omitempty"` // things removed at most; default 60
 	DestroyBurst     int           `json:"destroyBurst,omitempty"`     // at once after a pause; default 120
+
+	Metrics *telemetry.Metrics `json:"-"` // nil: nobody measures
+	Health  *telemetry.Health  `json:"-"` // nil: nobody asks
 }
 
 // An agent is one running region.
@@ -62,7 +66,8 @@ type agent struct {
 type exchange interface {
 	post(ctx context.Context, path string, in, out any) error
 	name() string
-	epoch() int64 // grows whenever the exchange is there again
+	region() string // that the agent keeps
+	epoch() int64   // grows whenever the exchange is there again
 }
 
 // Run joins the exchange if need be, opens the platform and keeps the region
@@ -92,6 +97,7 @@ func Run(ctx context.Context, c Config, open driver.Opener, log *slog.Logger) er
 	if err != nil {
 		return fmt.Errorf("open platform %s: %w", c.Driver, err)
 	}
+	defer l.show(c)()
 	return errors.Join(serve(ctx, c, cloud, l, log, l.renewal), cloud.Close())
 }
 
@@ -102,6 +108,7 @@ func serve(ctx context.Context, c Config, cloud *driver.Cloud, l exchange, log *
 		return err
 	}
 	a := newAgent(c, cloud, l, j, log)
+	defer a.show()()
 	loops, ctx := errgroup.WithContext(ctx)
 	for range a.throttle.workers() {
 		loops.Go(func() error { return a.work(ctx) })

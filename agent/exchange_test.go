@@ -55,6 +55,8 @@ func newOffice() *office {
 func (o *office) name() string { return owner.Exchange }
 func (o *office) epoch() int64 { return 1 }
 
+func (o *office) region() string { return "here" }
+
 func (o *office) post(ctx context.Context, path string, in, out any) error {
 	b, err := json.Marshal(in)
 	if err != nil {

@@ -22,7 +22,7 @@ func (a *agent) holdings(ctx context.Context, name string) ([]wire.Holding, erro
 	if err != nil {
 		return nil, fault.Unavailable.Errorf("list %ss: %w", name, err)
 	}
-	v, err := a.throttle.look(ctx, func(ctx context.Context) (any, error) { return boxed(a.cloud.Inventory(ctx)) })
+	v, err := a.throttle.look(ctx, operation{"inventory", ""}, func(ctx context.Context) (any, error) { return boxed(a.cloud.Inventory(ctx)) })
 	if err != nil {
 		return nil, fault.Unavailable.Errorf("read the inventory: %w", err)
 	}

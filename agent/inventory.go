@@ -42,7 +42,7 @@ func (a *agent) inventory(ctx context.Context) wire.Inventory {
 			i.Kinds = append(i.Kinds, k.name)
 		}
 	}
-	v, err := a.throttle.look(ctx, func(ctx context.Context) (any, error) { return boxed(a.cloud.Inventory(ctx)) })
+	v, err := a.throttle.look(ctx, operation{"inventory", ""}, func(ctx context.Context) (any, error) { return boxed(a.cloud.Inventory(ctx)) })
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, k := range a.order {

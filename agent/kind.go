@@ -48,6 +48,7 @@ type listing struct {
 	members  map[string]*entry
 	orphans  map[string]driver.Meta
 	took     time.Duration
+	looked   time.Time // when the last list began that counts
 }
 
 // A thing is a pointer to one of the driver's types.

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/kontor-cloud/kontor/driver"
 	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/telemetry"
 )
 
 // unlimited is from where on a declared rate is none.
@@ -22,7 +24,11 @@ type throttle struct {
 	slots   chan struct{}
 	breaker *gobreaker.CircuitBreaker[any]
 	destroy *rate.Limiter
+	calls   *telemetry.Calls
 }
+
+// An operation is what a call to the platform does, for who watches.
+type operation struct{ name, kind string }
 
 // breakFor is how long the platform is left alone.
 const breakFor = 5 * time.Second
@@ -67,8 +73,8 @@ func down(err error) bool {
 }
 
 // look makes a call that changes nothing.
-func (t *throttle) look(ctx context.Context, do func(context.Context) (any, error)) (any, error) {
-	return t.call(ctx, func() (any, error) {
+func (t *throttle) look(ctx context.Context, op operation, do func(context.Context) (any, error)) (any, error) {
+	return t.call(ctx, op, func() (any, error) {
 		ctx, cancel := context.WithTimeout(ctx, callWithin)
 		defer cancel()
 		return do(ctx)
@@ -77,8 +83,8 @@ func (t *throttle) look(ctx context.Context, do func(context.Context) (any, erro
 
 // act makes a call that may change something. It is not broken off at once
 // when the agent ends.
-func (t *throttle) act(ctx context.Context, do func(context.Context) (any, error)) (any, error) {
-	return t.call(ctx, func() (any, error) {
+func (t *throttle) act(ctx context.Context, op operation, do func(context.Context) (any, error)) (any, error) {
+	return t.call(ctx, op, func() (any, error) {
 		ctx, done := patient(ctx)
 		defer done()
 		return do(ctx)
@@ -86,7 +92,8 @@ func (t *throttle) act(ctx context.Context, do func(context.Context) (any, error
 }
 
 // call makes a call to the platform when it is its turn.
-func (t *throttle) call(ctx context.Context, do func() (any, error)) (any, error) {
+func (t *throttle) call(ctx context.Context, op operation, do func() (any, error)) (any, error) {
+	came := time.Now()
 	if err := t.rate.Wait(ctx); err != nil {
 		return nil, fault.Unavailable.Errorf("wait for a turn: %w", err)
 	}
@@ -96,11 +103,30 @@ func (t *throttle) call(ctx context.Context, do func() (any, error)) (any, error
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	began := time.Now()
+	t.calls.Waited(began.Sub(came))
 	v, err := t.breaker.Execute(do)
+	t.calls.Called(op.name, op.kind, outcome(err), time.Since(began))
 	if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
 		return nil, fault.RetryAfter(errPause, breakFor)
 	}
 	return v, err
+}
+
+// outcome words how a call ended, for who watches.
+func outcome(err error) string {
+	kind := fault.KindOf(err)
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.Is(err, gobreaker.ErrOpenState), errors.Is(err, gobreaker.ErrTooManyRequests):
+		return "paused"
+	case errors.Is(err, context.Canceled):
+		return "cancelled"
+	case kind == "":
+		return "error"
+	}
+	return strings.ReplaceAll(string(kind), " ", "_")
 }
 
 var errPause = errors.New("the platform does not answer; it is left alone for a while")

@@ -68,6 +68,7 @@ func (l *link) secure(ca *x509.Certificate) *tls.Config {
 
 func (l *link) identity() *identity { return l.who.Load() }
 func (l *link) name() string        { return l.identity().Exchange }
+func (l *link) region() string      { return l.identity().Region }
 func (l *link) epoch() int64        { return l.ups.Load() }
 
 // post sends a message and reads the reply, if out is not nil.

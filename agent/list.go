@@ -85,7 +85,7 @@ func (a *agent) pause(ctx context.Context, k *kind, next time.Duration) bool {
 }
 
 func (a *agent) listAll(ctx context.Context, k *kind) (map[string]any, error) {
-	v, err := a.throttle.look(ctx, func(ctx context.Context) (any, error) { return boxed(k.list(ctx)) })
+	v, err := a.throttle.look(ctx, operation{"list", k.name}, func(ctx context.Context) (any, error) { return boxed(k.list(ctx)) })
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func (a *agent) doubt(k *kind, all map[string]any) error {
 // is due soon.
 func (a *agent) listed(k *kind, all map[string]any, began time.Time) (again bool) {
 	was, first := k.unknown, !k.known
-	k.known, k.unknown, k.failures = true, false, 0
+	k.known, k.unknown, k.failures, k.looked = true, false, 0, began
 	for id, have := range all {
 		if e := k.members[id]; e != nil {
 			a.found(e, have, began)

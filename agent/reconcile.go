@@ -71,7 +71,7 @@ func (a *agent) callEnsure(ctx context.Context, k *kind, want any, i intent) (an
 	if i.Call != "" {
 		failpoint.Here(failpoint.CreateWritten)
 	}
-	have, err := a.throttle.act(ctx, func(ctx context.Context) (any, error) { return k.ensure(ctx, want) })
+	have, err := a.throttle.act(ctx, operation{"ensure", k.name}, func(ctx context.Context) (any, error) { return k.ensure(ctx, want) })
 	if i.Call != "" {
 		failpoint.Here(failpoint.CreateCalled)
 	} else {

@@ -48,7 +48,7 @@ func (a *agent) remove(ctx context.Context, e *entry) {
 
 func (a *agent) callRemove(ctx context.Context, k *kind, id string) error {
 	failpoint.Here(failpoint.DeleteWrittenOut)
-	_, err := a.throttle.act(ctx, func(ctx context.Context) (any, error) { return nil, k.remove(ctx, id) })
+	_, err := a.throttle.act(ctx, operation{"delete", k.name}, func(ctx context.Context) (any, error) { return nil, k.remove(ctx, id) })
 	failpoint.Here(failpoint.DeleteCalled)
 	return err
 }

@@ -76,7 +76,7 @@ func (a *agent) console(ctx context.Context, r wire.Request) ([]byte, error) {
 		id = e.id()
 	}
 	a.mu.Unlock()
-	v, err := a.throttle.look(ctx, func(ctx context.Context) (any, error) { return boxed(a.cloud.Console(ctx, id, r.Tail)) })
+	v, err := a.throttle.look(ctx, operation{"console", "instance"}, func(ctx context.Context) (any, error) { return boxed(a.cloud.Console(ctx, id, r.Tail)) })
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ func (a *agent) foreigners(ctx context.Context) ([]wire.Stray, error) {
 	if a.cloud.Foreign == nil {
 		return nil, fault.Unsupported.Errorf("this platform does not tell what belongs to nobody")
 	}
-	v, err := a.throttle.look(ctx, func(ctx context.Context) (any, error) {
+	v, err := a.throttle.look(ctx, operation{"strays", ""}, func(ctx context.Context) (any, error) {
 		offer, err := a.cloud.Inventory(ctx)
 		if err != nil {
 			return nil, err

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/resource"
+	"github.com/kontor-cloud/kontor/telemetry"
 	"github.com/kontor-cloud/kontor/tenant"
 )
 
@@ -31,6 +32,8 @@ type Config struct {
 	Leaving   <-chan struct{} // closed when clients are to go to another process
 	Stop      <-chan struct{} // closed when long polls are to end
 	Log       *slog.Logger
+	Requests  *telemetry.Requests // nil: nobody measures
+	Ready     func() bool         // whether a balancer should send work here; nil: always
 }
 
 // An Exchange serves clients and agents. Its listeners share it.
@@ -64,14 +67,14 @@ func (x *Exchange) Handler(p Profile) http.Handler {
 	mux := http.NewServeMux()
 	methods := map[string][]string{}
 	for _, r := range s.routes() {
-		mux.Handle(r.method+" "+r.path, s.handle(r))
+		mux.Handle(r.method+" "+r.path, x.Requests.Route(r.method, r.path, s.handle(r)))
 		methods[r.path] = append(methods[r.path], r.method)
 	}
 	for path, allowed := range methods {
 		mux.Handle(path, s.notAllowed(strings.Join(allowed, ", ")))
 	}
 	mux.Handle("/", s.notFound())
-	return s.leave(s.identify(s.survive(s.bound(mux))))
+	return x.Requests.Serve(s.leave(s.identify(s.survive(s.bound(mux)))))
 }
 
 // Server is an HTTP server with limits on the time that a client may take.
@@ -153,7 +156,7 @@ func (s *server) bound(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), maxTime)
 		defer cancel()
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(telemetry.Beneath(w), r.Body, maxBody)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
 		next.ServeHTTP(w, r.WithContext(ctx))

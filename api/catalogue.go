@@ -21,6 +21,14 @@ func (c *call) healthy() (reply, error) {
 	return reply{status: http.StatusOK, body: map[string]string{"status": "ok"}}, nil
 }
 
+// ready tells a balancer whether to send work here. Why not is for the private listener.
+func (c *call) ready() (reply, error) {
+	if c.server.Ready != nil && !c.server.Ready() {
+		return reply{status: http.StatusServiceUnavailable, body: map[string]string{"status": "not ready"}}, nil
+	}
+	return reply{status: http.StatusOK, body: map[string]string{"status": "ready"}}, nil
+}
+
 func (c *call) wellknown() (reply, error) {
 	w := seca.Wellknown{Version: "v1"}
 	for _, p := range []string{"seca.region", "seca.authorization", "kontor.exchange"} {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/telemetry"
 	"github.com/kontor-cloud/kontor/wire"
 )
 
@@ -23,14 +24,18 @@ const maxWait = 8 * time.Second
 func (x *Exchange) AgentHandler() http.Handler {
 	s := &server{Exchange: x, profile: Strict, log: x.Log}
 	mux := http.NewServeMux()
-	mux.Handle("POST "+wire.PathEnrol, s.agentCall(s.enrol))
-	mux.Handle("POST "+wire.PathRenew, s.agent(s.renew))
-	mux.Handle("POST "+wire.PathChanges, s.agent(s.changes))
-	mux.Handle("POST "+wire.PathObservations, s.agent(s.observations))
-	mux.Handle("POST "+wire.PathInventory, s.agent(s.inventory))
-	mux.Handle("POST "+wire.PathOrphans, s.agent(s.orphans))
-	mux.Handle("POST "+wire.PathAnswers, s.agent(s.answers))
-	return s.leave(s.identify(s.survive(mux)))
+	for path, h := range map[string]http.Handler{
+		wire.PathEnrol:        s.agentCall(s.enrol),
+		wire.PathRenew:        s.agent(s.renew),
+		wire.PathChanges:      s.agent(s.changes),
+		wire.PathObservations: s.agent(s.observations),
+		wire.PathInventory:    s.agent(s.inventory),
+		wire.PathOrphans:      s.agent(s.orphans),
+		wire.PathAnswers:      s.agent(s.answers),
+	} {
+		mux.Handle("POST "+path, x.Requests.Route(http.MethodPost, path, h))
+	}
+	return x.Requests.Serve(s.leave(s.identify(s.survive(mux))))
 }
 
 // agent lets in who has a certificate, and notes that he is alive.
@@ -49,7 +54,7 @@ func (s *server) agent(do func(r *http.Request, region string) (any, error)) htt
 
 func (s *server) agentCall(do func(*http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, wire.MaxBody)
+		r.Body = http.MaxBytesReader(telemetry.Beneath(w), r.Body, wire.MaxBody)
 		body, err := do(r)
 		if err != nil {
 			s.writeProblem(w, r, err)
@@ -127,6 +132,7 @@ func (s *server) changes(r *http.Request, region string) (any, error) {
 	if s.Recover && m.Since > 0 || m.Epoch != "" && m.Epoch != s.Providers.Epoch { // the database is another: it was restored
 		m.Since, reset = 0, true
 	}
+	s.Resources.Followed(region, m.Since)
 	deadline := time.NewTimer(min(max(m.Wait, 0), maxWait))
 	defer deadline.Stop()
 	for first := true; ; first = false {

@@ -53,6 +53,7 @@ func (s *server) routes() []route {
 	rs := []route{
 		{"GET", "/.wellknown/secapi", permission{open: true}, nil, (*call).wellknown},
 		{"GET", "/healthz", permission{open: true}, nil, (*call).healthy},
+		{"GET", "/readyz", permission{open: true}, nil, (*call).ready},
 		{"GET", providers + "seca.region/v1/regions", permission{anybody: true}, nil, (*call).listRegions},
 		{"GET", providers + "seca.region/v1/regions/{name}", permission{anybody: true}, nil, (*call).oneRegion},
 	}

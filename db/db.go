@@ -34,6 +34,7 @@ type DB struct {
 	config   *pgx.ConnConfig // PostgreSQL only
 	bus      *Bus
 	count    atomic.Int64
+	tally    tally
 }
 
 // Open connects to url, which is postgres://… or the path of an SQLite file,

@@ -75,8 +75,10 @@ func (d *DB) InTx(ctx context.Context, fn func(ctx context.Context, tx *Tx) erro
 	for attempt := 1; ; attempt++ {
 		err := run(ctx, fn)
 		if err == nil || attempt == attempts || !clash(err) || !pause(ctx, attempt) {
+			d.tally.ended(err)
 			return Fault(err)
 		}
+		d.tally.retried.Add(1)
 		d.log.DebugContext(ctx, "transaction tried again", "attempt", attempt, "error", err)
 	}
 }

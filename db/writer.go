@@ -203,6 +203,8 @@ func (w *writer) group(first *part) {
 	failpoint.Here(failpoint.GroupCommitted)
 	if err != nil {
 		w.disconnect()
+	} else {
+		w.db.tally.grouped(len(parts))
 	}
 	answer(parts, err)
 }

@@ -102,6 +102,22 @@ func scanOrphan(scan func(...any) error) (o Orphan, err error) {
 	return o, err
 }
 
+// CountOrphans tells how many orphans each region has that has any.
+func (s *Store) CountOrphans(ctx context.Context) (map[string]int, error) {
+	type count struct {
+		region string
+		n      int
+	}
+	all, err := db.All(ctx, s.DB, func(scan func(...any) error) (c count, err error) {
+		return c, scan(&c.region, &c.n)
+	}, `SELECT region, count(*) FROM orphan GROUP BY region`)
+	by := make(map[string]int, len(all))
+	for _, c := range all {
+		by[c.region] = c.n
+	}
+	return by, err
+}
+
 // ApproveOrphan lets the agent remove the thing, or returns fault.Missing.
 func (s *Store) ApproveOrphan(ctx context.Context, region, id string) error {
 	n, err := db.Exec(ctx, s.DB, `UPDATE orphan SET approved_at = $3 WHERE region = $1 AND id = $2`, region, id, db.Micros(time.Now()))

@@ -23,6 +23,9 @@ type watch struct {
 type pulse struct {
 	revision int64
 	changed  chan struct{} // closed at the next change
+	followed int64         // from where its agent asked last, here
+	polled   time.Time     // when that was
+	behind   time.Time     // when the first revision was announced that it has not fetched; zero without one
 }
 
 func newWatch() *watch { return &watch{region: map[string]*pulse{}} }
@@ -42,6 +45,7 @@ func (w *watch) wake(region string, revision int64) {
 	p := w.of(region)
 	if revision > p.revision {
 		p.revision = revision
+		p.lags(time.Now())
 	}
 	close(p.changed)
 	p.changed = make(chan struct{})
@@ -151,6 +155,7 @@ func (s *Store) Observe(ctx context.Context, region string, batch []wire.Observa
 		return nil, nil
 	}
 	var woken int64
+	news := 0
 	err = s.db.InTx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		strangers, woken = nil, 0
 		revision, err := next(ctx, tx, region)
@@ -171,12 +176,16 @@ func (s *Store) Observe(ctx context.Context, region string, batch []wire.Observa
 				changed = append(changed, r)
 			}
 		}
+		news = len(changed)
 		failpoint.Here(failpoint.ObserveRead)
 		woken, err = settleAll(ctx, tx, region, changed, revision, now)
 		failpoint.Here(failpoint.ObserveWritten)
 		return err
 	})
 	failpoint.Here(failpoint.ObserveDone)
+	if err == nil {
+		s.tally.observed(len(batch), news, len(strangers))
+	}
 	if err == nil && woken > 0 {
 		s.wake(region, woken)
 	}

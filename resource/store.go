@@ -21,6 +21,7 @@ import (
 type Store struct {
 	db    *db.DB
 	watch *watch
+	tally tally
 }
 
 // NewStore keeps resources in d.
