@@ -34,8 +34,9 @@ type Config struct {
 	DestroyPerMinute int           `json:"destroyPerMinute,omitempty"` // things removed at most; default 60
 	DestroyBurst     int           `json:"destroyBurst,omitempty"`     // at once after a pause; default 120
 
-	Metrics *telemetry.Metrics `json:"-"` // nil: nobody measures
-	Health  *telemetry.Health  `json:"-"` // nil: nobody asks
+	Private string             `json:"private,omitempty"` // where the process is watched; for who runs it
+	Metrics *telemetry.Metrics `json:"-"`                 // nil: nobody measures
+	Health  *telemetry.Health  `json:"-"`                 // nil: nobody asks
 }
 
 // An agent is one running region.

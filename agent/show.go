@@ -127,6 +127,7 @@ func (l *link) show(c Config) (hide func()) {
 	})
 }
 
+// truth is how Prometheus has it.
 func truth(b bool) float64 {
 	if b {
 		return 1

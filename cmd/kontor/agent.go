@@ -40,10 +40,13 @@ printed, in a file; "-" reads it from standard input.`,
 			if given.Driver != "" {
 				c.Driver = given.Driver
 			}
+			if given.Private != "" {
+				c.Private = given.Private
+			}
 			if err := a.readAgentFiles(&c, joinFile, driverFile); err != nil {
 				return err
 			}
-			return runAgent(cmd.Context(), c, a.logger())
+			return a.runAgent(cmd.Context(), c)
 		},
 	}
 	f := cmd.Flags()
@@ -51,6 +54,7 @@ printed, in a file; "-" reads it from standard input.`,
 	f.StringVar(&c.Dir, "dir", "", "directory for the agent's key, certificate and journal, and for the driver")
 	f.StringVar(&c.Driver, "driver", "", "platform to drive: "+driverNames())
 	f.StringVar(&driverFile, "driver-config", "", "configuration file of the driver")
+	f.StringVar(&c.Private, "private", "", privateHelp)
 	f.StringVar(&joinFile, "join-file", "", "file with the join token; - is standard input")
 	return cmd
 }
@@ -72,16 +76,30 @@ func (a *app) readAgentFiles(c *agent.Config, joinFile, driverFile string) error
 	return nil
 }
 
-func runAgent(ctx context.Context, c agent.Config, log *slog.Logger) error {
-	open, ok := drivers[c.Driver]
-	if !ok {
-		return usagef("no driver %q; this binary has %s", c.Driver, driverNames())
-	}
+// runAgent runs an agent that is a process of its own, and shows it to who
+// watches.
+func (a *app) runAgent(ctx context.Context, c agent.Config) error {
 	if c.Dir == "" {
 		return usagef("say where the agent keeps its key: --dir DIR")
 	}
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return fmt.Errorf("make the agent's directory: %w", err)
+	}
+	log := a.logger()
+	p, err := a.openPrivate(ctx, c.Private, c.Dir, agentPages(c), log)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	context.AfterFunc(ctx, p.Health.Draining)
+	c.Metrics, c.Health = p.Metrics, p.Health
+	return runAgent(ctx, c, log)
+}
+
+func runAgent(ctx context.Context, c agent.Config, log *slog.Logger) error {
+	open, ok := drivers[c.Driver]
+	if !ok {
+		return usagef("no driver %q; this binary has %s", c.Driver, driverNames())
 	}
 	c.Version = version()
 	return agent.Run(ctx, c, open, log)

@@ -24,6 +24,7 @@ import (
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/seca"
+	"github.com/kontor-cloud/kontor/telemetry"
 	"github.com/kontor-cloud/kontor/tenant"
 )
 
@@ -43,6 +44,7 @@ type exchangeConfig struct {
 	AgentURL  string     `json:"agentURL,omitempty"`  // where agents reach it, if not at its address
 	PlainHTTP bool       `json:"plainHTTP,omitempty"` // serve clients without TLS beyond loopback, behind a proxy that has it
 	Linger    duration   `json:"linger,omitempty"`    // how long to serve on when told to stop, for a balancer to notice
+	Private   string     `json:"private,omitempty"`   // where health, metrics and profiles are served; off, or empty for a socket in data
 
 	Recover string `json:"-"` // id of the exchange that lost its database; ownID if that is in this one
 
@@ -77,6 +79,8 @@ func (c exchangeConfig) database() string { return cmp.Or(c.DB, filepath.Join(c.
 type exchange struct {
 	*api.Exchange
 	config  exchangeConfig
+	private *private
+	opened  chan struct{} // closed when all the rest is there
 	db      *db.DB
 	log     *slog.Logger
 	clients []net.Listener
@@ -84,9 +88,9 @@ type exchange struct {
 }
 
 // openExchange opens the database, makes what a new exchange needs, and
-// listens; nothing is served before run.
-func openExchange(ctx context.Context, c exchangeConfig, log *slog.Logger) (_ *exchange, err error) {
-	x := &exchange{config: c, log: log}
+// listens; nothing is served before run, but privately.
+func (a *app) openExchange(ctx context.Context, c exchangeConfig, log *slog.Logger) (_ *exchange, err error) {
+	x := &exchange{config: c, log: log, opened: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			x.close()
@@ -94,6 +98,9 @@ func openExchange(ctx context.Context, c exchangeConfig, log *slog.Logger) (_ *e
 	}()
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	if x.private, err = a.openPrivate(ctx, c.Private, c.Data, x.pages(), log); err != nil {
+		return nil, err
 	}
 	if err := x.listen(ctx); err != nil {
 		return nil, err
@@ -120,7 +127,11 @@ func openExchange(ctx context.Context, c exchangeConfig, log *slog.Logger) (_ *e
 	x.Exchange = api.New(api.Config{
 		Resources: resource.NewStore(x.db), Tenants: tenants, Providers: providers,
 		URL: x.publicURL(), AgentURL: x.agentURL(), Lenient: c.Listen[0].Profile == api.Suite, Recover: c.Recover != "", Stop: ctx.Done(), Log: log,
+		Requests: telemetry.NewRequests(x.private.Metrics), Ready: x.private.Health.Ready,
 	})
+	x.private.Metrics.Add(nil, x.metrics())
+	x.private.Health.Check("database", x.db.Ping)
+	close(x.opened)
 	return x, nil
 }
 
@@ -170,6 +181,8 @@ func (x *exchange) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make the certificate of the agents' listener: %w", err)
 	}
+	x.private.Health.Serving()
+	defer x.private.Health.Draining()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return x.db.Bus().Run(ctx) })
 	if x.Recover {
@@ -238,6 +251,7 @@ func (x *exchange) close() {
 			x.log.Error("database not closed", "error", err)
 		}
 	}
+	x.private.close()
 }
 
 const (

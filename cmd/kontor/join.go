@@ -165,7 +165,7 @@ func (a *app) prepared(ctx context.Context, j joining, c agent.Config, run bool)
 	}
 	if run {
 		c.Join = j.Token
-		return runAgent(ctx, c, a.logger())
+		return a.runAgent(ctx, c)
 	}
 	command := fmt.Sprintf("kontor agent --config %s --join-file %s", file, token)
 	if a.structured() {

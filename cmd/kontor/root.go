@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kontor-cloud/kontor/client"
+	"github.com/kontor-cloud/kontor/telemetry"
 )
 
 // An app is one run of the command line: its surroundings, and what the flags
@@ -22,6 +23,8 @@ type app struct {
 	context string   // name of the context to use
 	output  string   // json, yaml, wide, name or "" for a table
 	began   bool     // arguments were fine, a command runs
+
+	recent telemetry.Recent // lines of the log
 
 	settings *settings // resolved, see settings.go
 	client   *client.Client

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -18,7 +19,7 @@ import (
 // exchangeFlags are the flags that "serve" and "up" share; they go over the file.
 type exchangeFlags struct {
 	config, data, db, url, agents, agentURL, profile string
-	recover                                          string
+	recover, private                                 string
 	listen                                           []string
 	plainHTTP                                        bool
 	linger                                           time.Duration
@@ -38,6 +39,7 @@ func (e *exchangeFlags) add(c *cobra.Command) {
 	f.StringVar(&e.recover, "recover", "", "write the lost rows of this exchange from what its agents hold; its ID is needed unless a backup of the keys was restored")
 	f.Lookup("recover").NoOptDefVal = ownID
 	f.DurationVar(&e.linger, "linger", 0, "serve on for so long when told to stop, and send clients elsewhere; with a balancer, longer than it needs to notice")
+	f.StringVar(&e.private, "private", "", privateHelp)
 	f.BoolVar(&e.plainHTTP, "plain-http", false, "serve clients without TLS beyond loopback, behind a proxy that has it")
 }
 
@@ -56,7 +58,7 @@ func (e *exchangeFlags) over(c exchangeConfig) exchangeConfig {
 	for _, f := range []struct {
 		to   *string
 		from string
-	}{{&c.Data, e.data}, {&c.DB, e.db}, {&c.URL, e.url}, {&c.Agents, e.agents}, {&c.AgentURL, e.agentURL}, {&c.Recover, e.recover}} {
+	}{{&c.Data, e.data}, {&c.DB, e.db}, {&c.URL, e.url}, {&c.Agents, e.agents}, {&c.AgentURL, e.agentURL}, {&c.Recover, e.recover}, {&c.Private, e.private}} {
 		if f.from != "" {
 			*f.to = f.from
 		}
@@ -106,14 +108,15 @@ account's token to admin.token in the data directory, readable by you alone.`,
 
 // serve runs an exchange until c.Linger after the end of ctx.
 func (a *app) serve(ctx context.Context, c exchangeConfig, newToken bool) error {
-	leaving := ctx.Done()
+	told := ctx
 	ctx, cancel := later(ctx, time.Duration(c.Linger))
 	defer cancel()
-	x, err := openExchange(ctx, c, a.logger())
+	x, err := a.openExchange(ctx, c, a.logger())
 	if err != nil {
 		return err
 	}
 	defer x.close()
+	context.AfterFunc(told, x.private.Health.Draining)
 	file, err := x.firstToken(ctx, newToken)
 	if err != nil {
 		return fmt.Errorf("make the first operator: %w", err)
@@ -122,7 +125,7 @@ func (a *app) serve(ctx context.Context, c exchangeConfig, newToken bool) error 
 		fmt.Fprintf(a.stderr, "the token of operator %q is in %s\n", adminAccount, file)
 	}
 	fmt.Fprintln(a.stdout, "ready", x.publicURL())
-	x.Leaving = leaving
+	x.Leaving = told.Done()
 	return x.run(ctx)
 }
 
@@ -166,8 +169,9 @@ func (a *app) logger() *slog.Logger {
 		level = slog.LevelInfo
 	}
 	options := &slog.HandlerOptions{Level: level}
+	out := io.MultiWriter(a.stderr, &a.recent)
 	if a.env["KONTOR_LOG"] == "json" {
-		return slog.New(slog.NewJSONHandler(a.stderr, options))
+		return slog.New(slog.NewJSONHandler(out, options))
 	}
-	return slog.New(slog.NewTextHandler(a.stderr, options))
+	return slog.New(slog.NewTextHandler(out, options))
 }

@@ -13,7 +13,7 @@ func TestFirstTokenComesAfterADeathBeforeItsFile(t *testing.T) {
 	c := defaultExchange()
 	c.Data, c.Agents = t.TempDir(), "127.0.0.1:0"
 	c.Listen[0].Address = "127.0.0.1:0"
-	x, err := openExchange(t.Context(), c, slog.New(slog.DiscardHandler))
+	x, err := new(app).openExchange(t.Context(), c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,11 +73,12 @@ Virtual machines go on when it stops, and are found again at the next start.`,
 func (a *app) up(ctx context.Context, c exchangeConfig, fakes int, ready func(*exchange)) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	x, err := openExchange(serving, c, a.logger())
+	x, err := a.openExchange(serving, c, a.logger())
 	if err != nil {
 		return err
 	}
 	defer x.close()
+	context.AfterFunc(ctx, x.private.Health.Draining)
 	if _, err := x.firstToken(ctx, false); err != nil {
 		return fmt.Errorf("make the first operator: %w", err)
 	}
@@ -160,7 +161,7 @@ func (a *app) runRegion(ctx context.Context, x *exchange, r provider.Region, i i
 		return err
 	}
 	if r.Driver == "fake" {
-		c.Join, c.Config = join, json.RawMessage(`{"persist":true}`)
+		c.Join, c.Config, c.Metrics = join, json.RawMessage(`{"persist":true}`), x.private.Metrics
 		return runAgent(ctx, c, x.log.With("region", r.Name))
 	}
 	if c.Config, err = a.qemuConfig(i); err != nil {

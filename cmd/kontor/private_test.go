@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/kontor-cloud/kontor/client"
+	"github.com/kontor-cloud/kontor/db/dbtest"
+	"github.com/kontor-cloud/kontor/seca"
+	"github.com/kontor-cloud/kontor/telemetry"
+)
+
+// shown reads a page of a private listener.
+func shown(t testing.TB, address, path string) (int, string) {
+	t.Helper()
+	c, base := telemetry.Client(address)
+	resp, err := c.Get(base + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
+// shortDir is a directory whose sockets have paths that the system takes.
+func shortDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// used starts an exchange with a fake region and has a customer work with it, so that
+// there is something to see.
+func used(t testing.TB, db string) *exchange {
+	t.Helper()
+	x, stop := start(t, shortDir(t), db, 1)
+	t.Cleanup(stop)
+	cl := customer(t, x)
+	place := client.Place{Tenant: demoTenant, Region: "fake-1", Workspace: "w"}
+	put(t, cl, place, "workspace", "w", `{}`)
+	until(t, cl, put(t, cl, place, "block-storage", "v", benchVolume), seca.Active)
+	return x
+}
+
+func TestMetrics(t *testing.T) {
+	for name, url := range map[string]func(testing.TB) string{"sqlite": func(testing.TB) string { return "" }, "postgres": dbtest.PostgresURL} {
+		t.Run(name, func(t *testing.T) {
+			x := used(t, url(t))
+			status, text := shown(t, privateDefault(x.config.Data), "/metrics")
+			if status != http.StatusOK {
+				t.Fatal(status, text)
+			}
+			problems, err := promlint.New(strings.NewReader(text)).Lint()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range problems {
+				t.Errorf("%s: %s", p.Metric, p.Text)
+			}
+			wants := []string{
+				`kontor_build_info{go_version="go`,
+				`kontor_http_requests_total{code="201",method="PUT",route="/regions/{region}/providers/seca.storage/v1/tenants/{tenant}/workspaces/{workspace}/block-storages/{name}"} 1`,
+				`kontor_http_request_duration_seconds_count{method="PUT",route="/regions/{region}/providers/seca.storage/v1/tenants/{tenant}/workspaces/{workspace}/block-storages/{name}"} 1`,
+				`kontor_http_requests_total{code="200",method="POST",route="/agent/v1/observations"}`,
+				`kontor_db_transactions_total{outcome="committed"}`,
+				`kontor_resources{kind="block-storage",state="active"} 1`,
+				`kontor_regions{liveness="alive"} 1`,
+				`kontor_region_alive{region="fake-1"} 1`,
+				`kontor_feed_lag_seconds{region="fake-1"}`,
+				`kontor_orphans{region="fake-1"} 0`,
+				`kontor_observations_total{outcome="news"}`,
+				`kontor_job_failures{job="prune-tokens"} 0`,
+				`kontor_agent_resources{kind="block-storage",region="fake-1",state="active"} 1`,
+				`kontor_driver_call_duration_seconds_count{kind="block-storage",operation="ensure",outcome="ok",region="fake-1"}`,
+				`kontor_driver_call_duration_seconds_count{kind="block-storage",operation="list",outcome="ok",region="fake-1"}`,
+				`kontor_driver_wait_duration_seconds_count{region="fake-1"}`,
+				`kontor_agent_breaker_open{region="fake-1"} 0`,
+				`kontor_agent_connected{region="fake-1"} 1`,
+				`kontor_agent_look_age_seconds{kind="block-storage",region="fake-1"}`,
+				`kontor_agent_intents{region="fake-1"} 0`,
+				`kontor_agent_certificate_expiry_timestamp_seconds{region="fake-1"}`,
+				`process_resident_memory_bytes`, `go_goroutines`,
+			}
+			if name == "sqlite" {
+				wants = append(wants, `kontor_db_group_commit_size_bucket{le="1"}`)
+			}
+			for _, want := range wants {
+				if !strings.Contains(text, want) {
+					t.Errorf("no %s", want)
+				}
+			}
+			if t.Failed() {
+				t.Log(text)
+			}
+		})
+	}
+}
+
+// TestDrain ends a process while it serves: it says so first, serves on, and then goes.
+func TestDrain(t *testing.T) {
+	dir := shortDir(t)
+	cmd := exec.Command("kontor", "serve", "--data", dir, "--listen", "127.0.0.1:0", "--agents", "127.0.0.1:0", "--linger", "1s")
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line := make([]byte, 256)
+	n, err := out.Read(line)
+	if err != nil {
+		t.Fatal(err, log.String())
+	}
+	public := strings.TrimPrefix(strings.TrimSpace(string(line[:n])), "ready ")
+	private := privateDefault(dir)
+	state := func() (int, int) {
+		inside, _ := shown(t, private, "/readyz")
+		outside := 0
+		if resp, err := http.Get(public + "/readyz"); err == nil {
+			resp.Body.Close()
+			outside = resp.StatusCode
+		}
+		return inside, outside
+	}
+	await := func(want int) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			inside, outside := state()
+			if inside == want && outside == want {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("readyz: %d inside and %d outside, want %d\n%s", inside, outside, want, log.String())
+			}
+		}
+	}
+	await(http.StatusOK)
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	await(http.StatusServiceUnavailable)
+	_, body := shown(t, private, "/readyz")
+	var why struct{ Reasons []telemetry.Reason }
+	if err := json.Unmarshal([]byte(body), &why); err != nil || len(why.Reasons) != 1 || why.Reasons[0].Check != "drain" {
+		t.Error(body, err)
+	}
+	resp, err := http.Get(public + "/healthz")
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("it does not serve any more: %v %v", resp, err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err, log.String())
+	}
+	if _, err := os.Stat(filepath.Join(dir, "private.sock")); err == nil {
+		t.Error("the socket stays")
+	}
+}
+
+func TestPasswordsAreHidden(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "", "postgres://u:s3cret@h/db?sslmode=require": "postgres://u:%5Bhidden%5D@h/db?sslmode=require",
+		"postgres://u@h/db?password=s3cret": "postgres://u@h/db?password=%5Bhidden%5D",
+		"postgres://%zz:s3cret@h":           hidden,
+	} {
+		if got := withoutPassword(in); got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+}
