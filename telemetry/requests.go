@@ -88,6 +88,7 @@ type measured struct {
 	status int
 }
 
+// WriteHeader remembers the status, unless it is a preliminary one.
 func (m *measured) WriteHeader(status int) {
 	if m.status == 0 && status >= http.StatusOK {
 		m.status = status
@@ -95,6 +96,7 @@ func (m *measured) WriteHeader(status int) {
 	m.ResponseWriter.WriteHeader(status)
 }
 
+// Write answers with 200 if nothing else was said.
 func (m *measured) Write(b []byte) (int, error) {
 	if m.status == 0 {
 		m.status = http.StatusOK

@@ -95,12 +95,14 @@ type described struct {
 	desc *prometheus.Desc
 }
 
+// Describe names the rows.
 func (t table) Describe(out chan<- *prometheus.Desc) {
 	for _, r := range t {
 		out <- r.desc
 	}
 }
 
+// Collect reads the rows.
 func (t table) Collect(out chan<- prometheus.Metric) {
 	for _, r := range t {
 		if r.Sizes != nil {
