@@ -297,13 +297,13 @@ func TestBackupOfAnotherSchema(t *testing.T) {
 		_, m := take(t, from)
 		newer := m.Source
 		newer.Migrations = append(slices.Clone(newer.Migrations), db.Migration{Number: 9999, Name: "later", Digest: "0"})
-		if err := newer.Fits(); !errors.Is(err, fault.Unsupported) || !strings.Contains(err.Error(), "newer than this program") {
+		if _, err := newer.Due(); !errors.Is(err, fault.Unsupported) || !strings.Contains(err.Error(), "newer than this program") {
 			t.Errorf("newer: %v", err)
 		}
 		changed := m.Source
 		changed.Migrations = slices.Clone(changed.Migrations)
 		changed.Migrations[1].Digest = "0"
-		if err := changed.Fits(); !errors.Is(err, fault.Unsupported) {
+		if _, err := changed.Due(); !errors.Is(err, fault.Unsupported) {
 			t.Errorf("changed: %v", err)
 		}
 		older := m.Source

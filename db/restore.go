@@ -17,21 +17,25 @@ type Source struct {
 	Migrations []Migration `json:"migrations"`
 }
 
-// Fits reports why this program cannot take in a backup of such a database:
-// it is newer, or was made by other migrations.
-func (s Source) Fits() error {
+// Due lists the migrations that this program would take on such a database. It
+// is Unsupported if the database is newer, or was made by other migrations.
+func (s Source) Due() ([]Migration, error) {
 	known, err := readMigrations(migrations(), s.Postgres)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var done []migration
 	for _, m := range s.Migrations {
 		done = append(done, migration{number: m.Number, name: m.Name, digest: m.Digest})
 	}
 	if err := agree(known, done); err != nil {
-		return fault.Unsupported.Errorf("the backup does not fit this program: %w", err)
+		return nil, fault.Unsupported.Errorf("the database does not fit this program: %w", err)
 	}
-	return nil
+	var due []Migration
+	for _, m := range known[len(done):] {
+		due = append(due, Migration{Number: m.number, Name: m.name, Digest: m.digest})
+	}
+	return due, nil
 }
 
 // Restore fills the database at url, which must be empty or not be there: it
@@ -39,7 +43,7 @@ func (s Source) Fits() error {
 // the migrations that have come since; after comes last. All is one
 // transaction: when it fails, nothing stays. One that is not empty is a Conflict.
 func Restore(ctx context.Context, url string, log *slog.Logger, from Source, fill, after func(context.Context, *Tx) error) (err error) {
-	if err := from.Fits(); err != nil {
+	if _, err := from.Due(); err != nil {
 		return err
 	}
 	open := openSQLite

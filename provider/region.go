@@ -4,6 +4,7 @@
 package provider
 
 import (
+	"context"
 	"maps"
 	"regexp"
 	"time"
@@ -76,6 +77,22 @@ func scanRegion(scan func(...any) error) (*Region, error) {
 	r.CreatedAt, r.InventoryAt = db.Time(created), db.Time(toldAt)
 	r.Kinds, r.Console, r.Inventory, r.AgentVersion, r.Trouble = told.Kinds, told.Console, told.Inventory, told.Version, told.Trouble
 	return &r, err
+}
+
+// AgentVersions tells of each region that has ever reported which version its
+// agent had then.
+func AgentVersions(ctx context.Context, q db.Querier) (map[string]string, error) {
+	all, err := db.All(ctx, q, scanRegion, regionColumns)
+	if err != nil {
+		return nil, err
+	}
+	versions := map[string]string{}
+	for _, r := range all {
+		if !r.InventoryAt.IsZero() {
+			versions[r.Name] = r.AgentVersion
+		}
+	}
+	return versions, nil
 }
 
 // A Snapshot is all regions at one moment. It never changes, and neither must

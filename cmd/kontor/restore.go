@@ -84,7 +84,7 @@ func (r restoring) read(ctx context.Context, from io.Reader, progress backup.Pro
 	}
 	if r.verify {
 		if m, err = b.Verify(); err == nil {
-			err = b.Fits()
+			_, err = b.Due()
 		}
 		return m, err
 	}

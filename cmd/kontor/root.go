@@ -49,7 +49,7 @@ func groups() []group {
 			loginCommand, logoutCommand, whoamiCommand, tokenCommand, accountCommand, serviceCommand, keysCommand, tenantCommand, regionCommand,
 		}},
 		{"running", "Running Kontor:", false, []func(*app) *cobra.Command{
-			serveCommand, agentCommand, doctorCommand, upCommand, demoCommand, backupCommand, restoreCommand, configCommand, networkCommand, consoleKeeperCommand,
+			serveCommand, agentCommand, doctorCommand, upCommand, demoCommand, backupCommand, restoreCommand, upgradeCommand, configCommand, networkCommand, consoleKeeperCommand,
 		}},
 		{"settings", "Settings and manual:", false, []func(*app) *cobra.Command{
 			contextCommand, manCommand, versionCommand,

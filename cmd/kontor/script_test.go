@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"compress/gzip"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,6 +35,7 @@ func TestMain(m *testing.M) {
 //	await FILE           wait until it is there
 //	byhand               make a machine, its disk and its network at the platform of the fake region itself
 //	postgres             name an empty PostgreSQL in $POSTGRES, where the condition [postgres] holds
+//	old NNNN DIR         put the database of an older version there: tenant demo, region fake-1, workspace shop
 //	issuer               start an OpenID Connect provider in whose browser everybody says yes, trusted by oidc.yaml
 //	capture VAR          put standard output of the last command into a variable
 func TestScripts(t *testing.T) { testscript.Run(t, scripts()) }
@@ -44,12 +47,16 @@ func scripts() testscript.Params {
 			home := filepath.Join(e.WorkDir, "home")
 			e.Values[testKey{}] = e.T()
 			e.Values[upKey{}] = new(*exec.Cmd)
-			e.Vars = append(e.Vars, "HOME="+home, "XDG_CONFIG_HOME=", "KONTOR_LOG_LEVEL=")
+			old, err := filepath.Abs("testdata/old")
+			if err != nil {
+				return err
+			}
+			e.Vars = append(e.Vars, "OLD="+old, "HOME="+home, "XDG_CONFIG_HOME=", "KONTOR_LOG_LEVEL=")
 			return os.Mkdir(home, 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"up": scriptUp, "down": scriptDown, "code": scriptCode, "soon": scriptSoon, "postgres": scriptPostgres,
-			"mode": scriptMode, "await": scriptAwait, "capture": scriptCapture, "byhand": scriptByHand, "issuer": scriptIssuer,
+			"mode": scriptMode, "await": scriptAwait, "capture": scriptCapture, "old": scriptOld, "byhand": scriptByHand, "issuer": scriptIssuer,
 		},
 		Condition: func(c string) (bool, error) {
 			if c != "postgres" {
@@ -192,6 +199,22 @@ func scriptMode(ts *testscript.TestScript, neg bool, args []string) {
 	if got := fmt.Sprintf("%o", i.Mode().Perm()); got != args[0] {
 		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
 	}
+}
+
+// scriptOld unpacks a database as the version with that newest migration left it.
+func scriptOld(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: old NNNN DIR")
+	}
+	f, err := os.Open(filepath.Join(ts.Getenv("OLD"), args[0]+".db.gz"))
+	ts.Check(err)
+	defer f.Close()
+	unpacked, err := gzip.NewReader(f)
+	ts.Check(err)
+	b, err := io.ReadAll(unpacked)
+	ts.Check(err)
+	ts.Check(os.MkdirAll(ts.MkAbs(args[1]), 0o700))
+	ts.Check(os.WriteFile(ts.MkAbs(filepath.Join(args[1], "kontor.db")), b, 0o600))
 }
 
 // scriptByHand makes things without an owner, before the region runs.
