@@ -112,14 +112,25 @@ type List struct {
 
 // Add notes that the field at pointer breaks a rule.
 func (l *List) Add(pointer, format string, args ...any) {
-	l.texts = append(l.texts, strings.TrimPrefix(strings.ReplaceAll(pointer, "/", "."), ".")+" "+fmt.Sprintf(format, args...))
+	l.texts = append(l.texts, strings.TrimLeft(strings.ReplaceAll(pointer, "/", ".")+" ", ". ")+fmt.Sprintf(format, args...))
 	l.sources = append(l.sources, Source{Pointer: pointer})
 }
 
 // Err returns an Invalid error that names every violation, or nil.
-func (l *List) Err() error {
+func (l *List) Err() error { return l.ErrAt(nil) }
+
+// ErrAt is Err with the place of each violation before it, as place gives it
+// for the pointer: "sheet.yaml:12".
+func (l *List) ErrAt(place func(pointer string) string) error {
 	if len(l.texts) == 0 {
 		return nil
 	}
-	return &Error{Kind: Invalid, Err: errors.New(strings.Join(l.texts, "; ")), Sources: l.sources}
+	if place == nil {
+		return &Error{Kind: Invalid, Err: errors.New(strings.Join(l.texts, "; ")), Sources: l.sources}
+	}
+	lines := make([]string, len(l.texts))
+	for i, text := range l.texts {
+		lines[i] = place(l.sources[i].Pointer) + ": " + text
+	}
+	return &Error{Kind: Invalid, Err: errors.New(strings.Join(lines, "\n")), Sources: l.sources}
 }

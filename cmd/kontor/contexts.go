@@ -229,7 +229,7 @@ func (a *app) changeContext(name string, change func(*contexts)) error {
 		return err
 	}
 	if f.find(name) == nil {
-		return usagef("there is no context %q%s", name, didYouMean(name, f.names()))
+		return usagef("there is no context %q%s", name, fault.DidYouMean(name, f.names()))
 	}
 	change(&f)
 	return a.writeContexts(f)

@@ -103,7 +103,7 @@ func kindNamed(word string) (kind, error) {
 		}
 		names = append(append(names, k.name, k.collection), k.short...)
 	}
-	return kind{}, usagef("there is no kind %q%s (`kontor kinds` lists them)", word, didYouMean(word, names))
+	return kind{}, usagef("there is no kind %q%s (`kontor kinds` lists them)", word, fault.DidYouMean(word, names))
 }
 
 func (k kind) is(word string) bool {
@@ -247,7 +247,7 @@ func (a *app) read(ctx context.Context, t target) (client.Item, error) {
 }
 
 func missing(t target, err error, names []string) error {
-	if near := didYouMean(t.name, names); near != "" {
+	if near := fault.DidYouMean(t.name, names); near != "" {
 		return hinted{err, strings.TrimPrefix(near, "; ")}
 	}
 	return hinted{err, "`kontor get " + t.kind.collection + "` lists what is there"}

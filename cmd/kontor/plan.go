@@ -192,7 +192,7 @@ func (pl *planner) chooseNetwork(ctx context.Context) (subnet string, err error)
 	}
 	switch {
 	case pl.network != "" && !slices.Contains(have, pl.network):
-		return "", usagef("there is no network %q in workspace %s%s", pl.network, pl.place.Workspace, didYouMean(pl.network, have))
+		return "", usagef("there is no network %q in workspace %s%s", pl.network, pl.place.Workspace, fault.DidYouMean(pl.network, have))
 	case pl.network == "" && (len(have) == 0 || slices.Contains(have, pl.name)):
 		return pl.name, pl.newNetwork(ctx)
 	case pl.network == "" && len(have) > 1:

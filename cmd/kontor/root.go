@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kontor-cloud/kontor/client"
+	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/telemetry"
 )
 
@@ -135,7 +136,7 @@ func family(use, short string, members ...*cobra.Command) *cobra.Command {
 			return usagef("%s needs one of %s", c.CommandPath(), strings.Join(memberNames(members), ", "))
 		}
 		c.SuggestionsMinimumDistance = 2
-		return usagef("unknown command %q for %q%s", args[0], c.CommandPath(), didYouMean(args[0], memberNames(members)))
+		return usagef("unknown command %q for %q%s", args[0], c.CommandPath(), fault.DidYouMean(args[0], memberNames(members)))
 	}
 	return c
 }

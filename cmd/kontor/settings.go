@@ -66,7 +66,7 @@ func (a *app) resolve() (*settings, error) {
 	if named != "" {
 		c := file.find(named)
 		if c == nil {
-			return nil, usagef("there is no context %q%s", named, didYouMean(named, file.names()))
+			return nil, usagef("there is no context %q%s", named, fault.DidYouMean(named, file.names()))
 		}
 		s = s.over(*c)
 	}
