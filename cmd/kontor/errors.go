@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -52,7 +53,9 @@ func (a *app) exit(ctx context.Context, c *cobra.Command, err error) int {
 }
 
 func (a *app) complain(text string, at []fault.Source, try string) {
-	fmt.Fprintf(a.stderr, "kontor: %s\n", clean(text))
+	for line := range strings.SplitSeq(text, "\n") { // files with several mistakes have several
+		fmt.Fprintf(a.stderr, "kontor: %s\n", clean(line))
+	}
 	for _, s := range at {
 		if s.Pointer != "" {
 			fmt.Fprintf(a.stderr, "  at %s\n", clean(s.Pointer))

@@ -49,6 +49,9 @@ func groups() []group {
 		{"exchange", "The exchange:", true, []func(*app) *cobra.Command{
 			loginCommand, logoutCommand, whoamiCommand, tokenCommand, accountCommand, serviceCommand, keysCommand, tenantCommand, regionCommand,
 		}},
+		{"rule", "Buying by rule:", true, []func(*app) *cobra.Command{
+			policyCommand,
+		}},
 		{"running", "Running Kontor:", false, []func(*app) *cobra.Command{
 			serveCommand, agentCommand, doctorCommand, upCommand, demoCommand, backupCommand, restoreCommand, upgradeCommand, configCommand, networkCommand, consoleKeeperCommand,
 		}},
