@@ -146,6 +146,7 @@ func child(n *yaml.Node, name string) *yaml.Node {
 		if i, err := strconv.Atoi(name); err == nil && i >= 0 && i < len(n.Content) {
 			return n.Content[i]
 		}
+	default: // nothing stands within
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding"
 	"encoding/json"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -65,7 +66,7 @@ func (w *writer) text(n *yaml.Node, t reflect.Type, at string) {
 		w.wrong(at, "must be a text, not %s", kindOf(n))
 		return
 	}
-	if u, ok := reflect.New(t).Interface().(encoding.TextUnmarshaler); ok {
+	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](reflect.New(t)); ok {
 		if err := u.UnmarshalText([]byte(n.Value)); err != nil {
 			w.wrong(at, "must be right: %v", err)
 			return
@@ -180,13 +181,11 @@ func (w *writer) list(n *yaml.Node, of reflect.Type, at string) {
 // membersOf gives the members of a struct as encoding/json names them.
 func membersOf(t reflect.Type) map[string]reflect.Type {
 	all := map[string]reflect.Type{}
-	for f := range fields(t) {
+	for f := range t.Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case f.Anonymous && name == "":
-			for k, v := range membersOf(f.Type) {
-				all[k] = v
-			}
+			maps.Copy(all, membersOf(f.Type))
 		case f.IsExported() && name != "-" && name != "":
 			all[name] = f.Type
 		}
@@ -194,24 +193,7 @@ func membersOf(t reflect.Type) map[string]reflect.Type {
 	return all
 }
 
-func fields(t reflect.Type) func(func(reflect.StructField) bool) {
-	return func(yield func(reflect.StructField) bool) {
-		for i := range t.NumField() {
-			if !yield(t.Field(i)) {
-				return
-			}
-		}
-	}
-}
-
-func names(members map[string]reflect.Type) []string {
-	var all []string
-	for n := range members {
-		all = append(all, n)
-	}
-	slices.Sort(all)
-	return all
-}
+func names(members map[string]reflect.Type) []string { return slices.Sorted(maps.Keys(members)) }
 
 func kindOf(n *yaml.Node) string {
 	switch {

@@ -9,8 +9,8 @@ import (
 	"sync"
 
 	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/checker"
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/env"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
@@ -193,17 +193,17 @@ func (p *Policy) fieldNames() []string {
 type sizes struct{}
 
 // EstimateSize bounds lists and texts by what claims may have.
-func (sizes) EstimateSize(n checker.AstNode) *checker.SizeEstimate {
+func (sizes) EstimateSize(n cost.AstNode) *cost.SizeEstimate {
 	switch n.Type().Kind() {
 	case types.ListKind, types.MapKind:
-		return &checker.SizeEstimate{Max: maxList}
+		return &cost.SizeEstimate{Max: maxList}
 	default:
-		return &checker.SizeEstimate{Max: maxText}
+		return &cost.SizeEstimate{Max: maxText}
 	}
 }
 
 // EstimateCallCost leaves functions to CEL's own reckoning.
-func (sizes) EstimateCallCost(string, string, *checker.AstNode, []checker.AstNode) *checker.CallEstimate {
+func (sizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *cost.CallEstimate {
 	return nil
 }
 

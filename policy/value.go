@@ -93,8 +93,8 @@ func bounded(v reflect.Value) error {
 			}
 		}
 	case reflect.Struct:
-		for i := range v.NumField() {
-			if err := bounded(v.Field(i)); err != nil {
+		for _, f := range v.Fields() {
+			if err := bounded(f); err != nil {
 				return err
 			}
 		}
