@@ -27,6 +27,7 @@ func (a *agent) adopt(ctx context.Context, e *entry) {
 	a.mu.Lock()
 	as, call := a.prepareAdoption(e)
 	e.busy = call
+	ctx, end := a.traced(ctx, e, "adopt", call)
 	a.mu.Unlock()
 	if !call {
 		return
@@ -37,6 +38,7 @@ func (a *agent) adopt(ctx context.Context, e *entry) {
 		_, err = a.throttle.act(ctx, operation{"adopt", e.kind.name}, func(ctx context.Context) (any, error) { return nil, e.kind.adopt(ctx, e.want.Adopt, as) })
 		failpoint.Here(failpoint.AdoptCalled)
 	}
+	end(err)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	e.busy = false

@@ -37,6 +37,7 @@ type Config struct {
 	Private string             `json:"private,omitempty"` // where the process is watched; for who runs it
 	Metrics *telemetry.Metrics `json:"-"`                 // nil: nobody measures
 	Health  *telemetry.Health  `json:"-"`                 // nil: nobody asks
+	Tracer  *telemetry.Tracer  `json:"-"`                 // nil: nobody follows
 }
 
 // An agent is one running region.

@@ -112,7 +112,7 @@ func (a *agent) change(w wire.Resource) {
 		e = a.enter(w, k)
 	}
 	a.touchCards(e) // also those that the machine does not name any more
-	e.want, e.news = w, m.synced
+	e.want, e.news, e.wished = w, m.synced, time.Now()
 	m.byURN[w.URN] = e
 	e.spec, e.bad = k.decode(w.Spec)
 	e.tries = 0

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/kontor-cloud/kontor/failpoint"
+	"github.com/kontor-cloud/kontor/telemetry"
 )
 
 // A journal holds what must outlive the agent: which calls to the platform are
@@ -133,10 +134,12 @@ func (j *journal) prune(known func(id string) bool) {
 
 // announce notes a call that is about to be made, and returns when the note is
 // on the disk.
-func (j *journal) announce(ctx context.Context, i intent) error {
+func (j *journal) announce(ctx context.Context, i intent) (err error) {
 	if failpoint.Off(failpoint.Intent) {
 		return nil
 	}
+	ctx, end := telemetry.Within(ctx, "journal")
+	defer func() { end(err) }()
 	failpoint.Here(failpoint.CallIntended)
 	written := make(chan error, 1)
 	j.mu.Lock()

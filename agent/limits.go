@@ -74,7 +74,7 @@ func down(err error) bool {
 
 // look makes a call that changes nothing.
 func (t *throttle) look(ctx context.Context, op operation, do func(context.Context) (any, error)) (any, error) {
-	return t.call(ctx, op, func() (any, error) {
+	return t.call(ctx, op, func(ctx context.Context) (any, error) {
 		ctx, cancel := context.WithTimeout(ctx, callWithin)
 		defer cancel()
 		return do(ctx)
@@ -84,7 +84,7 @@ func (t *throttle) look(ctx context.Context, op operation, do func(context.Conte
 // act makes a call that may change something. It is not broken off at once
 // when the agent ends.
 func (t *throttle) act(ctx context.Context, op operation, do func(context.Context) (any, error)) (any, error) {
-	return t.call(ctx, op, func() (any, error) {
+	return t.call(ctx, op, func(ctx context.Context) (any, error) {
 		ctx, done := patient(ctx)
 		defer done()
 		return do(ctx)
@@ -92,7 +92,7 @@ func (t *throttle) act(ctx context.Context, op operation, do func(context.Contex
 }
 
 // call makes a call to the platform when it is its turn.
-func (t *throttle) call(ctx context.Context, op operation, do func() (any, error)) (any, error) {
+func (t *throttle) call(ctx context.Context, op operation, do func(context.Context) (any, error)) (any, error) {
 	came := time.Now()
 	if err := t.rate.Wait(ctx); err != nil {
 		return nil, fault.Unavailable.Errorf("wait for a turn: %w", err)
@@ -105,7 +105,9 @@ func (t *throttle) call(ctx context.Context, op operation, do func() (any, error
 	}
 	began := time.Now()
 	t.calls.Waited(began.Sub(came))
-	v, err := t.breaker.Execute(do)
+	ctx, end := telemetry.Within(ctx, "platform "+op.name, "kontor.kind", op.kind)
+	v, err := t.breaker.Execute(func() (any, error) { return do(ctx) })
+	end(err)
 	t.calls.Called(op.name, op.kind, outcome(err), time.Since(began))
 	if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
 		return nil, fault.RetryAfter(errPause, breakFor)

@@ -38,7 +38,9 @@ func (a *agent) watch(ctx context.Context, k *kind) error {
 		default:
 		}
 		began := time.Now()
-		all, err := a.listAll(ctx, k)
+		looking, end := a.tracedLook(ctx, k)
+		all, err := a.listAll(looking, k)
+		end(err)
 		if ctx.Err() != nil {
 			return nil
 		}

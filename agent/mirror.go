@@ -52,8 +52,10 @@ type entry struct {
 	virtual bool // stands for something that cannot be yet (lenient)
 	busy    bool
 	tries   int
-	refs    []string // URNs that it refers to
-	news    bool     // somebody wants it otherwise than when the agent started, and waits
+	refs    []string  // URNs that it refers to
+	news    bool      // somebody wants it otherwise than when the agent started, and waits
+	wished  time.Time // when that was heard
+	told    int64     // generation of which it was said what came of it
 	said    wire.Observation
 }
 

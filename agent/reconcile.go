@@ -44,6 +44,7 @@ func (a *agent) ensure(ctx context.Context, e *entry) {
 	want, i, call := a.prepare(e)
 	generation := e.want.Generation
 	e.busy = call
+	ctx, end := a.traced(ctx, e, "ensure", call)
 	a.mu.Unlock()
 	if !call {
 		return
@@ -55,6 +56,7 @@ func (a *agent) ensure(ctx context.Context, e *entry) {
 	if err == nil {
 		have, err = a.callEnsure(ctx, e.kind, want, i)
 	}
+	end(err)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	e.busy = false
@@ -366,7 +368,10 @@ func (a *agent) say(e *entry, state seca.State, reason, message string) {
 	}
 	e.said = o
 	a.seq++
-	o.At, o.Life, o.Seq = time.Now().UTC(), a.life, a.seq
+	o.At, o.Life, o.Seq, o.Trace = time.Now().UTC(), a.life, a.seq, e.wish()
+	if state == seca.Active || state == seca.Error {
+		e.told = e.want.Generation
+	}
 	a.report.put(o, e.news)
 }
 

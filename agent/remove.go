@@ -23,6 +23,7 @@ func (a *agent) remove(ctx context.Context, e *entry) {
 	call := a.prepareRemoval(e)
 	i := intent{ID: e.id(), Call: "delete", Attempt: e.attempt, Lived: e.lived}
 	e.busy = call
+	ctx, end := a.traced(ctx, e, "delete", call)
 	a.mu.Unlock()
 	if !call {
 		return
@@ -31,6 +32,7 @@ func (a *agent) remove(ctx context.Context, e *entry) {
 	if err == nil {
 		err = a.callRemove(ctx, e.kind, i.ID)
 	}
+	end(err)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	e.busy = false

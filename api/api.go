@@ -33,6 +33,7 @@ type Config struct {
 	Stop      <-chan struct{} // closed when long polls are to end
 	Log       *slog.Logger
 	Requests  *telemetry.Requests // nil: nobody measures
+	Tracer    *telemetry.Tracer   // nil: nobody follows
 	Ready     func() bool         // whether a balancer should send work here; nil: always
 }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -151,6 +152,11 @@ func (s *server) changes(r *http.Request, region string) (any, error) {
 		if capability(r) < wire.Adopting { // it would make what is to be adopted
 			out.Resources = slices.DeleteFunc(out.Resources, func(w wire.Resource) bool { return w.Adopt != "" })
 		}
+		if capability(r) < wire.Tracing {
+			for i := range out.Resources {
+				out.Resources[i].Trace = ""
+			}
+		}
 		if len(out.Resources) > 0 || len(requests) > 0 || reset || out.Revision > m.Since && m.Since == 0 {
 			return out, nil
 		}
@@ -185,8 +191,28 @@ func (s *server) observations(r *http.Request, region string) (any, error) {
 	if len(batch) > wire.MaxObservations {
 		return nil, fault.TooLarge.Errorf("at most %d observations at once", wire.MaxObservations)
 	}
+	end := s.traceObserved(r.Context(), region, batch)
 	strangers, err := s.Resources.Observe(r.Context(), region, batch)
+	end(err)
 	return wire.Accepted{Strangers: strangers}, err
+}
+
+// traceObserved shows, in the traces of the requests that wished for it, what
+// agents say came of it.
+func (s *server) traceObserved(ctx context.Context, region string, batch []wire.Observation) telemetry.End {
+	var ends []telemetry.End
+	for _, o := range batch {
+		if s.Tracer == nil || o.Trace == "" {
+			continue
+		}
+		_, end := s.Tracer.Start(ctx, o.Trace, nil, "observe "+string(o.State), "kontor.region", region, "kontor.resource.id", o.ID)
+		ends = append(ends, end)
+	}
+	return func(err error) {
+		for _, end := range ends {
+			end(err)
+		}
+	}
 }
 
 func (s *server) inventory(r *http.Request, region string) (any, error) {

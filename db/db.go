@@ -33,6 +33,7 @@ type DB struct {
 	writer   *writer         // SQLite only
 	config   *pgx.ConnConfig // PostgreSQL only
 	bus      *Bus
+	trace    Trace
 	count    atomic.Int64
 	tally    tally
 }
@@ -65,6 +66,23 @@ func isPostgres(url string) bool {
 // must differ.
 func (d *DB) Postgres() bool { return d.postgres }
 
+// A Trace is told what a database begins to do, a transaction or a statement by its
+// text, and gives back what to call at its end.
+type Trace func(ctx context.Context, name, text string) (context.Context, func(error))
+
+// Traced has what d does told to t. It is called before others use d.
+func (d *DB) Traced(t Trace) { d.trace = t }
+
+// begin tells of something that begins. Where nobody listens it costs nothing.
+func (d *DB) begin(ctx context.Context, name, text string) (context.Context, func(error)) {
+	if d.trace == nil {
+		return ctx, untold
+	}
+	return d.trace(ctx, name, text)
+}
+
+func untold(error) {}
+
 // Statements counts what has been executed since Open, transaction control
 // left out. Tests use it to prove that something costs no query.
 func (d *DB) Statements() int64 { return d.count.Load() }
@@ -82,8 +100,10 @@ func (d *DB) Close() error {
 }
 
 // QueryContext reads what has been committed.
-func (d *DB) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+func (d *DB) QueryContext(ctx context.Context, query string, args ...any) (rows *sql.Rows, err error) {
 	d.count.Add(1)
+	ctx, end := d.begin(ctx, "db query", query)
+	defer func() { end(err) }()
 	if d.prepared == nil {
 		return d.pool.QueryContext(ctx, query, args...)
 	}

@@ -26,7 +26,10 @@ func (t *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.
 		return nil, errEnded
 	}
 	t.db.count.Add(1)
-	return t.query(ctx, query, args...)
+	ctx, end := t.db.begin(ctx, "db query", query)
+	rows, err := t.query(ctx, query, args...)
+	end(err)
+	return rows, err
 }
 
 // ExecContext runs a statement that yields no rows.
@@ -35,7 +38,10 @@ func (t *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Re
 		return nil, errEnded
 	}
 	t.db.count.Add(1)
-	return t.exec(ctx, query, args...)
+	ctx, end := t.db.begin(ctx, "db query", query)
+	r, err := t.exec(ctx, query, args...)
+	end(err)
+	return r, err
 }
 
 // script runs a text of several statements.
@@ -63,11 +69,13 @@ type inside struct{} // marks the context of a transaction
 //
 // The isolation is that of READ COMMITTED; on SQLite writers see one another
 // strictly in turn.
-func (d *DB) InTx(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
+func (d *DB) InTx(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) (err error) {
 	if ctx.Value(inside{}) == d {
 		return errors.New("a transaction within a transaction")
 	}
 	ctx = context.WithValue(ctx, inside{}, d)
+	ctx, end := d.begin(ctx, "db transaction", "")
+	defer func() { end(err) }()
 	run := d.once
 	if d.writer != nil {
 		run = d.writer.do

@@ -140,6 +140,6 @@ func (r *Resource) remove(ctx context.Context, tx *db.Tx, near []*Resource, revi
 		r.GoneAt = now
 	}
 	r.touch(revision, now)
-	r.want(revision)
+	r.want(ctx, revision)
 	return update(ctx, tx, r, version)
 }

@@ -51,7 +51,7 @@ func (s *Store) Recover(ctx context.Context, f Found, env Env) (written bool, er
 		}
 		r.accept(now)
 		r.touch(revision, now)
-		r.want(revision)
+		r.want(ctx, revision)
 		written = true
 		return insert(ctx, tx, r)
 	})

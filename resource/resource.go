@@ -62,6 +62,7 @@ type Observed struct {
 	Forwards json.RawMessage `json:"forwards,omitempty"`
 	Lived    bool            `json:"lived,omitempty"`    // it has been active once
 	Imported string          `json:"imported,omitempty"` // native id of what others had made, which it took over
+	Trace    string          `json:"trace,omitempty"`    // in which somebody wished for it as it is wanted now, as in wire.Resource
 
 	// Who said so last: a message that was long on its way is no news.
 	Life   string `json:"life,omitempty"`
@@ -102,7 +103,7 @@ func (r *Resource) Wanted() wire.Resource {
 		return w
 	}
 	w.Spec, w.SKU, w.Power, w.Restarts, w.Lived = r.wanted, r.sku, r.Power, r.Restarts, r.Observed.Lived
-	w.Adopt = r.Observed.Imported
+	w.Adopt, w.Trace = r.Observed.Imported, r.Observed.Trace
 	return w
 }
 

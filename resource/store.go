@@ -22,6 +22,10 @@ type Store struct {
 	db    *db.DB
 	watch *watch
 	tally tally
+
+	// Trace, if not nil, names the trace in which a request is made, for
+	// the agents that carry it out.
+	Trace func(context.Context) string
 }
 
 // NewStore keeps resources in d.
@@ -163,12 +167,15 @@ func (r *Resource) touch(revision int64, now time.Time) {
 }
 
 // want marks a change that the agent must hear of.
-func (r *Resource) want(revision int64) {
+func (r *Resource) want(ctx context.Context, revision int64) {
 	r.Generation++
+	r.Observed.Trace, _ = ctx.Value(traceKey{}).(string)
 	if r.Kind.Kept {
 		r.wantedRevision = revision
 	}
 }
+
+type traceKey struct{}
 
 // Get returns the live resource with this name.
 func (s *Store) Get(ctx context.Context, region string, u urn.URN) (*Resource, error) {

@@ -60,6 +60,9 @@ func (s *Store) Put(ctx context.Context, k *Kind, u urn.URN, in Input, ifVersion
 // write runs fn with the next revision of the region, and wakes who follows.
 func (s *Store) write(ctx context.Context, region string, k *Kind, fn func(context.Context, *db.Tx, int64, time.Time) error) error {
 	region = regionOf(region, k)
+	if s.Trace != nil {
+		ctx = context.WithValue(ctx, traceKey{}, s.Trace(ctx))
+	}
 	var revision int64
 	err := s.db.InTx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		var err error
@@ -347,7 +350,7 @@ func (d *draft) create(ctx context.Context, tx *db.Tx, region string, revision i
 	}
 	r.accept(now)
 	r.touch(revision, now)
-	r.want(revision)
+	r.want(ctx, revision)
 	return r, insert(ctx, tx, r)
 }
 
@@ -358,7 +361,7 @@ func (d *draft) replace(ctx context.Context, tx *db.Tx, r *Resource, revision in
 	}
 	r.change("UpdateRequested", now)
 	r.touch(revision, now)
-	r.want(revision)
+	r.want(ctx, revision)
 	if err := update(ctx, tx, r, version); err != nil {
 		return nil, err
 	}
@@ -414,7 +417,7 @@ func (s *Store) Act(ctx context.Context, k *Kind, region string, u urn.URN, acti
 			return err
 		}
 		r.touch(revision, now)
-		r.want(revision)
+		r.want(ctx, revision)
 		return update(ctx, tx, r, version)
 	})
 }

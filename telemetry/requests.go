@@ -10,20 +10,26 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Requests measures HTTP requests by route. A nil *Requests measures nothing.
+// Requests measures HTTP requests by route, and traces them if there is a
+// tracer. A nil *Requests measures nothing.
 type Requests struct {
+	tracer   *Tracer
 	total    *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	inFlight prometheus.Gauge
 	unrouted *route
 }
 
+// none is the route of what no route takes.
+const none = "none"
+
 // NewRequests adds the metrics of requests to m.
-func NewRequests(m *Metrics) *Requests {
+func NewRequests(m *Metrics, t *Tracer) *Requests {
 	if m == nil {
 		return nil
 	}
 	r := &Requests{
+		tracer: t,
 		total: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kontor_http_requests_total", Help: "Requests answered, by route, method and status; those that were refused for their rate have 429.",
 		}, []string{"route", "method", "code"}),
@@ -34,7 +40,7 @@ func NewRequests(m *Metrics) *Requests {
 			Name: "kontor_http_requests_in_flight", Help: "Requests that are being answered, polls of agents among them.",
 		}),
 	}
-	r.unrouted = &route{of: r, pattern: "none", method: "any"}
+	r.unrouted = &route{of: r, pattern: none, method: "any"}
 	m.registry.MustRegister(r.total, r.seconds, r.inFlight)
 	return r
 }
@@ -53,6 +59,11 @@ func (r *Requests) Serve(next http.Handler) http.Handler {
 			r.inFlight.Dec()
 			m.route.note(m.status, time.Since(began))
 		}()
+		if r.tracer != nil {
+			traced, span := r.tracer.request(req)
+			defer func() { answered(span, m.route, m) }()
+			req = traced
+		}
 		next.ServeHTTP(m, req)
 	})
 }

@@ -25,7 +25,7 @@ func handler(do func(http.ResponseWriter)) http.Handler {
 
 func TestRequestsAreCountedByRouteAndStatus(t *testing.T) {
 	m := New("test")
-	r := NewRequests(m)
+	r := NewRequests(m, nil)
 	mux := http.NewServeMux()
 	mux.Handle("GET /things/{name}", r.Route("GET", "/things/{name}", handler(func(w http.ResponseWriter) { io.WriteString(w, "here") })))
 	mux.Handle("PUT /things/{name}", r.Route("PUT", "/things/{name}", handler(func(w http.ResponseWriter) {
@@ -60,7 +60,7 @@ kontor_http_requests_total{code="404",method="any",route="none"} 1
 
 func TestNobodyMeasures(t *testing.T) {
 	var m *Metrics
-	r := NewRequests(m)
+	r := NewRequests(m, nil)
 	s := httptest.NewServer(r.Serve(r.Route("GET", "/", handler(func(w http.ResponseWriter) { w.WriteHeader(http.StatusTeapot) }))))
 	defer s.Close()
 	resp, err := http.Get(s.URL)
@@ -250,7 +250,7 @@ func TestProfilesAreForThisMachine(t *testing.T) {
 }
 
 func BenchmarkMeasured(b *testing.B) {
-	r := NewRequests(New("test"))
+	r := NewRequests(New("test"), nil)
 	inner := handler(func(w http.ResponseWriter) { w.WriteHeader(http.StatusOK) })
 	for name, h := range map[string]http.Handler{"plain": inner, "measured": r.Serve(r.Route("GET", "/things/{name}", inner))} {
 		b.Run(name, func(b *testing.B) {

@@ -18,10 +18,12 @@ import (
 //	1  2026-11  changes, observations, inventory, orphans, requests
 //	2  2026-11  Resource.Adopt, strays, Observation.Life and Seq
 //	3  2026-11  Follow.Epoch, holdings
+//	4  2026-11  Resource.Trace, Observation.Trace
 const (
-	Capability = 3
+	Capability = 4
 	Oldest     = 1
 	Adopting   = 2 // the first that knows Resource.Adopt
+	Tracing    = 4 // the first that knows Resource.Trace
 )
 
 // The paths of the agent's listener. All are POST.
@@ -102,6 +104,7 @@ type Resource struct {
 	Power      seca.Power      `json:"power,omitempty"`    // of an instance
 	Restarts   int64           `json:"restarts,omitempty"` // of an instance
 	SKU        json.RawMessage `json:"sku,omitempty"`      // of an instance: driver.InstanceSKU
+	Trace      string          `json:"trace,omitempty"`    // W3C traceparent of the request that wants it so
 }
 
 // A Presence is what a look at the platform said.
@@ -126,8 +129,9 @@ type Observation struct {
 	Native     string          `json:"native,omitempty"`   // the platform's id
 	Forwards   json.RawMessage `json:"forwards,omitempty"` // []driver.Forward
 	At         time.Time       `json:"at"`
-	Life       string          `json:"life,omitempty"` // of the agent, from its start to its end
-	Seq        int64           `json:"seq,omitempty"`  // grows with each that the agent says in this life
+	Life       string          `json:"life,omitempty"`  // of the agent, from its start to its end
+	Seq        int64           `json:"seq,omitempty"`   // grows with each that the agent says in this life
+	Trace      string          `json:"trace,omitempty"` // of the Resource, until what it wants is done
 }
 
 // Accepted tells which observations were about things that the exchange does

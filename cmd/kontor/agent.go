@@ -92,7 +92,7 @@ func (a *app) runAgent(ctx context.Context, c agent.Config) error {
 	}
 	defer p.close()
 	context.AfterFunc(ctx, p.Health.Draining)
-	c.Metrics, c.Health = p.Metrics, p.Health
+	c.Metrics, c.Health, c.Tracer = p.Metrics, p.Health, p.tracer
 	return runAgent(ctx, c, log)
 }
 

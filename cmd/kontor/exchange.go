@@ -127,8 +127,12 @@ func (a *app) openExchange(ctx context.Context, c exchangeConfig, log *slog.Logg
 	x.Exchange = api.New(api.Config{
 		Resources: resource.NewStore(x.db), Tenants: tenants, Providers: providers,
 		URL: x.publicURL(), AgentURL: x.agentURL(), Lenient: c.Listen[0].Profile == api.Suite, Recover: c.Recover != "", Stop: ctx.Done(), Log: log,
-		Requests: telemetry.NewRequests(x.private.Metrics), Ready: x.private.Health.Ready,
+		Requests: telemetry.NewRequests(x.private.Metrics, x.private.tracer), Tracer: x.private.tracer, Ready: x.private.Health.Ready,
 	})
+	if x.private.tracer != nil {
+		x.db.Traced(traceDatabase)
+		x.Resources.Trace = telemetry.ParentOf
+	}
 	x.private.Metrics.Add(nil, x.metrics())
 	x.private.Health.Check("database", x.db.Ping)
 	close(x.opened)

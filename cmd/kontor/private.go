@@ -21,6 +21,7 @@ const privateHelp = "HOST:PORT or unix:FILE where health, metrics and profiles a
 // A private listener is what one process shows to its operator.
 type private struct {
 	*telemetry.Private
+	tracer   *telemetry.Tracer // nil if nobody follows
 	server   *http.Server
 	listener net.Listener // nil if it is off
 	ended    chan struct{}
@@ -33,6 +34,10 @@ func (a *app) openPrivate(ctx context.Context, address, dir string, pages map[st
 	p := &private{
 		Private: &telemetry.Private{Metrics: telemetry.New(version()), Health: &telemetry.Health{}, Recent: &a.recent, Pages: pages, Log: log},
 		ended:   make(chan struct{}),
+	}
+	var err error
+	if p.tracer, err = a.openTracer(ctx, log); err != nil {
+		return nil, err
 	}
 	chosen := address
 	if chosen == "" {
@@ -73,7 +78,13 @@ func privateDefault(dir string) string {
 // close ends the listener, at the end of the process: until then it tells that
 // the process is about to go.
 func (p *private) close() {
-	if p == nil || p.listener == nil {
+	if p == nil {
+		return
+	}
+	if err := p.tracer.Close(); err != nil {
+		p.Log.Warn("the last traces were not sent", "error", err)
+	}
+	if p.listener == nil {
 		return
 	}
 	_ = p.server.Close() // what is asked now is not worth a wait

@@ -162,6 +162,7 @@ func (a *app) runRegion(ctx context.Context, x *exchange, r provider.Region, i i
 	}
 	if r.Driver == "fake" {
 		c.Join, c.Config, c.Metrics = join, json.RawMessage(`{"persist":true}`), x.private.Metrics
+		c.Tracer = x.private.tracer
 		return runAgent(ctx, c, x.log.With("region", r.Name))
 	}
 	if c.Config, err = a.qemuConfig(i); err != nil {

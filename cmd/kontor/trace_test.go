@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"encoding/hex"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// A sink receives spans by OTLP over HTTP.
+type sink struct {
+	mu    sync.Mutex
+	spans []*otlp.Span
+	bad   []error
+}
+
+func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b, err := io.ReadAll(r.Body)
+	var m collector.ExportTraceServiceRequest
+	if err == nil {
+		err = proto.Unmarshal(b, &m)
+	}
+	if err != nil || r.URL.Path != "/v1/traces" {
+		s.bad = append(s.bad, err)
+	}
+	for _, rs := range m.ResourceSpans {
+		for _, ss := range rs.ScopeSpans {
+			s.spans = append(s.spans, ss.Spans...)
+		}
+	}
+	w.Header().Set("Content-Type", "application/x-protobuf")
+}
+
+// of gives the spans of a trace.
+func (s *sink) of(trace string) (found []*otlp.Span) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, span := range s.spans {
+		if hex.EncodeToString(span.TraceId) == trace {
+			found = append(found, span)
+		}
+	}
+	return found
+}
+
+// A traced exchange is a process of its own, as the environment says where
+// traces go.
+type traced struct {
+	t     *testing.T
+	cmd   *exec.Cmd
+	url   string
+	token string
+	log   bytes.Buffer
+}
+
+func startTraced(t *testing.T, to string) *traced {
+	dir := shortDir(t)
+	x := &traced{t: t, cmd: exec.Command("kontor", "up", "--fake", "1", "--data", dir, "--listen", "127.0.0.1:0")}
+	x.cmd.Env = append(os.Environ(), "OTEL_EXPORTER_OTLP_ENDPOINT="+to, "OTEL_BSP_SCHEDULE_DELAY=50")
+	x.cmd.Stderr = &x.log
+	out, err := x.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := x.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line := make([]byte, 256)
+	n, err := out.Read(line)
+	if err != nil {
+		t.Fatal(err, x.log.String())
+	}
+	x.url = strings.TrimPrefix(strings.TrimSpace(string(line[:n])), "ready ")
+	token, err := os.ReadFile(filepath.Join(dir, "admin.token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.token = strings.TrimSpace(string(token))
+	return x
+}
+
+func (x *traced) stop() {
+	x.t.Helper()
+	if err := x.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		x.t.Fatal(err)
+	}
+	if err := x.cmd.Wait(); err != nil {
+		x.t.Error(err, x.log.String())
+	}
+}
+
+func (x *traced) call(method, path, body, parent string) string {
+	x.t.Helper()
+	r, err := http.NewRequestWithContext(x.t.Context(), method, x.url+path, strings.NewReader(body))
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+x.token)
+	if parent != "" {
+		r.Header.Set("traceparent", parent)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		x.t.Fatal(err, x.log.String())
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode >= 300 {
+		x.t.Fatal(method, path, resp.Status, string(b), err)
+	}
+	return string(b)
+}
+
+const (
+	workspacePath = "/regions/fake-1/providers/seca.workspace/v1/tenants/demo/workspaces/w"
+	volumePath    = "/regions/fake-1/providers/seca.storage/v1/tenants/demo/workspaces/w/block-storages/"
+)
+
+func (x *traced) volume(name, parent string) {
+	x.t.Helper()
+	x.call("PUT", volumePath+name, `{"spec":`+benchVolume+`}`, parent)
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(x.call("GET", volumePath+name, "", ""), `"state":"active"`); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			x.t.Fatal("the volume does not become active")
+		}
+	}
+}
+
+// TestOneTraceFromTheCustomerToThePlatformAndBack follows a customer's PUT.
+func TestOneTraceFromTheCustomerToThePlatformAndBack(t *testing.T) {
+	s := &sink{}
+	to := httptest.NewServer(s)
+	defer to.Close()
+	x := startTraced(t, to.URL)
+	x.call("PUT", workspacePath, `{"spec":{}}`, "")
+	const seen, unseen = "4bf92f3577b34da6a3ce929d0e0e4736", "4bf92f3577b34da6a3ce929d0e0e4737"
+	x.volume("seen", "00-"+seen+"-00f067aa0ba902b7-01")
+	x.volume("unseen", "00-"+unseen+"-00f067aa0ba902b7-00")
+	x.stop()
+	if len(s.bad) > 0 {
+		t.Error("not OTLP: ", s.bad)
+	}
+	if n := len(s.of(unseen)); n > 0 {
+		t.Errorf("%d spans of a trace that its client does not record", n)
+	}
+	name := map[string]string{"00f067aa0ba902b7": "the client"}
+	spans := s.of(seen)
+	for _, span := range spans {
+		name[hex.EncodeToString(span.SpanId)] = span.Name
+	}
+	got := map[string]bool{}
+	for _, span := range spans {
+		got[name[hex.EncodeToString(span.ParentSpanId)]+" → "+span.Name] = true
+	}
+	const put = "PUT /regions/{region}/providers/seca.storage/v1/tenants/{tenant}/workspaces/{workspace}/block-storages/{name}"
+	for _, want := range []string{
+		"the client → " + put,
+		put + " → db transaction",
+		"db transaction → db query",
+		put + " → ensure block-storage",
+		"ensure block-storage → journal",
+		"ensure block-storage → platform ensure",
+		put + " → observe active",
+	} {
+		if !got[want] {
+			t.Errorf("no %s", want)
+		}
+	}
+	if t.Failed() {
+		for g := range got {
+			t.Log(g)
+		}
+	}
+}
+
+// TestNoCollector: one that is away costs warnings and nothing else.
+func TestNoCollector(t *testing.T) {
+	x := startTraced(t, "http://127.0.0.1:1")
+	x.call("PUT", workspacePath, `{"spec":{}}`, "")
+	x.volume("v", "")
+	x.stop()
+	if !strings.Contains(x.log.String(), "traces not sent") {
+		t.Error("nobody is told:\n", x.log.String())
+	}
+}
