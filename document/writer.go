@@ -23,9 +23,10 @@ type writer struct {
 }
 
 var (
-	textType = reflect.TypeFor[encoding.TextUnmarshaler]()
-	jsonType = reflect.TypeFor[json.Unmarshaler]()
-	anything = reflect.TypeFor[any]()
+	textType  = reflect.TypeFor[encoding.TextUnmarshaler]()
+	jsonType  = reflect.TypeFor[json.Unmarshaler]()
+	bytesType = reflect.TypeFor[[]byte]() // base64, as encoding/json has it
+	anything  = reflect.TypeFor[any]()
 )
 
 func typeOf(to any) reflect.Type { return reflect.TypeOf(to).Elem() }
@@ -44,7 +45,7 @@ func (w *writer) value(n *yaml.Node, t reflect.Type, at string) {
 	switch {
 	case n.Kind == yaml.AliasNode || n.Anchor != "":
 		w.wrong(at, "must be written out: anchors and aliases are not read")
-	case own.Implements(textType) && !own.Implements(jsonType) || t.Kind() == reflect.String:
+	case own.Implements(textType) && !own.Implements(jsonType) || t.Kind() == reflect.String || t == bytesType:
 		w.text(n, t, at)
 	case own.Implements(jsonType) || t == anything:
 		w.untyped(n, at)

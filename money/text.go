@@ -109,3 +109,26 @@ func (a *Amount) UnmarshalText(text []byte) (err error) {
 	}
 	return err
 }
+
+// A Decimal is an exact number, in billionths, of a currency that is said elsewhere: in a
+// price sheet once for all its prices.
+type Decimal int64
+
+// In makes an amount of it.
+func (d Decimal) In(c Currency) Amount { return Amount{int64(d), c} }
+
+// String gives the number with two decimals or as many as there are.
+func (d Decimal) String() string { return Amount{Nano: int64(d)}.Decimal() }
+
+// MarshalText writes what String gives.
+func (d Decimal) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads a number like 0.0432.
+func (d *Decimal) UnmarshalText(text []byte) error {
+	n, err := parseDecimal(string(text))
+	if err != nil {
+		return fault.Invalid.Errorf("%q is no price: %w", text, err)
+	}
+	*d = Decimal(n)
+	return nil
+}
