@@ -264,7 +264,8 @@ func TestOneAgentInADirectory(t *testing.T) {
 	if unlock, err = lock(t.Context(), dir); err != nil {
 		t.Fatalf("after the first has ended: %v", err)
 	}
-	time.AfterFunc(100*time.Millisecond, func() { unlock() }) // as what a killed agent has just started does
+	first := unlock
+	time.AfterFunc(100*time.Millisecond, func() { first() }) // as what a killed agent has just started does
 	if unlock, err = lock(t.Context(), dir); err != nil {
 		t.Fatalf("while the first ends: %v", err)
 	}

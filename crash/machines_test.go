@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -38,9 +39,22 @@ func visitQEMU(t *testing.T, postgres string, restart func()) {
 	tr.visitEach(rng, slices.Concat(failpoint.Exchange(), failpoint.Agent()))
 	tr.unreliable()
 	tr.partitioned(tr.guestsAge())
+	s.wait(s.patience, "an agent that has looked at everything", s.agrees) // it was away for the audit
 	s.resync()
 	s.clear(tr.customer, tr.slots)
 	s.nothingLeft()
+}
+
+// agrees asks the agent for differences; one that has just started has some.
+func (s *stage) agrees() error {
+	var answer struct {
+		Differences []json.RawMessage `json:"differences"`
+	}
+	err := s.client.Post(s.t.Context(), s.client.Exchange("regions", region, "resync"), map[string]bool{}, &answer)
+	if err == nil && len(answer.Differences) > 0 {
+		err = fmt.Errorf("%d differences: %s", len(answer.Differences), answer.Differences[0])
+	}
+	return err
 }
 
 // guestsAge returns what looks whether all guests are in the same boot as when
