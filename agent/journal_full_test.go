@@ -24,8 +24,10 @@ func TestJournalIsWholeAgainAfterAFullDisk(t *testing.T) {
 	if _, err := j.file.WriteString(`{"id":"torn","ca`); err != nil {
 		t.Fatal(err)
 	}
+	j.mu.Lock() // what flushed looks once more whether somebody waits
 	j.file.Close()
 	j.file = full
+	j.mu.Unlock()
 	if err := announce("b"); err == nil {
 		t.Fatal("an intent is announced on a full disk")
 	}

@@ -145,8 +145,8 @@ func (s *server) changes(r *http.Request, region string) (any, error) {
 				return nil, err
 			}
 			out.Revision = max(head, m.Since)
-			if n := len(out.Resources); out.More {
-				out.Revision = out.Resources[n-1].Revision
+			if n := len(out.Resources); n > 0 && (out.More || out.Resources[n-1].Revision > out.Revision) {
+				out.Revision = out.Resources[n-1].Revision // the database may be ahead of what was heard
 			}
 		}
 		if capability(r) < wire.Adopting { // it would make what is to be adopted
