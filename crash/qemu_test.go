@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -159,6 +160,10 @@ type sight struct {
 		Serial string
 		Mounts int
 	}
+
+	// What the guest of the lab's OpenStack calls the boot and its age.
+	OtherBootID string  `json:"boot_id"`
+	OtherUptime float64 `json:"uptime_s"`
 }
 
 // data tells how often the guest's data volume has been mounted, by its own
@@ -242,7 +247,9 @@ func (s *slot) see(ctx context.Context) (seen sight, err error) {
 	if err != nil {
 		return seen, err
 	}
-	return seen, json.Unmarshal(b, &seen)
+	err = json.Unmarshal(b, &seen)
+	seen.BootID, seen.UptimeSeconds = cmp.Or(seen.BootID, seen.OtherBootID), cmp.Or(seen.UptimeSeconds, seen.OtherUptime)
+	return seen, err
 }
 
 // web is where the outside finds port 80 behind a public address.

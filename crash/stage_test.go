@@ -129,6 +129,7 @@ func (s *stage) platformNow(c *driver.Cloud) map[string][]string {
 	count(s.t, all, c.Subnets)
 	count(s.t, all, c.RouteTables)
 	count(s.t, all, c.Gateways)
+	count(s.t, all, c.SecurityGroups)
 	count(s.t, all, c.PublicIPs)
 	count(s.t, all, c.NICs)
 	count(s.t, all, c.Volumes)

@@ -50,6 +50,7 @@ func Run(t *testing.T, p Platform) {
 	t.Run("VolumeGrowsNeverShrinks", func(t *testing.T) { volumeGrows(newWorld(t, p)) })
 	t.Run("LostVolumeIsNotMadeAgain", func(t *testing.T) { lostVolume(newWorld(t, p)) })
 	t.Run("VolumeStartsFromImage", func(t *testing.T) { volumeFromImage(newWorld(t, p)) })
+	t.Run("VolumeBecomesImageAndBack", func(t *testing.T) { volumeFromOwnImage(newWorld(t, p)) })
 	t.Run("DeleteOfAttachedVolumeIsRefused", func(t *testing.T) { attachedVolume(newWorld(t, p)) })
 	t.Run("DataVolumesAttachAndDetach", func(t *testing.T) { dataVolumes(newWorld(t, p)) })
 	t.Run("PowerOnOffRestart", func(t *testing.T) { power(newWorld(t, p)) })

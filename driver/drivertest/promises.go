@@ -135,6 +135,21 @@ func volumeFromImage(w *world) {
 	}
 }
 
+// volumeFromOwnImage has a volume start from an image that was made of another.
+func volumeFromOwnImage(w *world) {
+	need(w, volumes)
+	need(w, images)
+	want := w.wantVolume()
+	want.Image = ensure(w, images, w.wantImage(w.bootVolume().ID)).ID
+	ensure(w, volumes, want)
+	want = w.wantVolume()
+	want.Image = meta().ID
+	forget(w, w.cloud.Volumes, want.ID)
+	if have, err := w.cloud.Volumes.Ensure(w.Context(), want); err == nil && have.State == driver.Ready {
+		w.Errorf("a volume from an image that nobody has made is %s", have.State)
+	}
+}
+
 // attachedVolume checks that data outlives a mistake.
 func attachedVolume(w *world) {
 	need(w, instances)

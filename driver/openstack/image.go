@@ -3,7 +3,6 @@ package openstack
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/volumes"
 	"github.com/gophercloud/gophercloud/v2/openstack/image/v2/images"
@@ -38,20 +37,20 @@ func (a *account) imageKeeper() driver.Keeper[driver.Image] {
 			if busy, err := a.dropCopies(ctx, id); err != nil {
 				return err
 			} else if busy {
-				return fault.Conflict.Errorf("the volume is being copied")
+				return fault.Conflict.Errorf("what it was copied through is not removed yet")
 			}
 			return t.remove(ctx, id)
 		},
 	}
 }
 
-// listImages counts a copy that an image is, or was, made of as a part of it.
+// listImages counts what an image is, or was, copied through as a part of it.
 func (a *account) listImages(ctx context.Context) ([]driver.Image, error) {
 	all, doubled, err := a.imageTable().all(ctx)
 	if err != nil {
 		return nil, err
 	}
-	copies, _, err := a.copyTable().all(ctx)
+	copies, err := a.copies(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -59,14 +58,14 @@ func (a *account) listImages(ctx context.Context) ([]driver.Image, error) {
 	for id, i := range all {
 		have := viewImage(id, i)
 		doubt(&have.Meta, doubled[id])
-		if c, more := copies[id]; more && c.Status != "deleting" && have.State == driver.Ready {
-			have.State, have.Detail = driver.Building, "its copy is not removed yet"
+		if copies[id] != "" && have.State == driver.Ready {
+			have.State, have.Detail = driver.Building, copyLeft
 		}
 		out = append(out, have)
 	}
-	for id, c := range copies {
+	for id, native := range copies {
 		if _, done := all[id]; !done {
-			out = append(out, driver.Image{Meta: driver.Meta{ID: id, Native: c.ID, State: driver.Building, Detail: "copying the volume"}})
+			out = append(out, driver.Image{Meta: driver.Meta{ID: id, Native: native, State: driver.Building, Detail: "copying the volume"}})
 		}
 	}
 	return out, nil
@@ -126,7 +125,7 @@ func (a *account) ensureImage(ctx context.Context, want driver.Image) (driver.Im
 	}
 	busy, err := a.dropCopies(ctx, want.ID)
 	if busy {
-		have.State, have.Detail = driver.Building, "its copy is not removed yet"
+		have.State, have.Detail = driver.Building, copyLeft
 	}
 	return have, err
 }
@@ -166,69 +165,16 @@ func (a *account) upload(ctx context.Context, want driver.Image) (driver.Image, 
 	if v == nil {
 		return want, fault.Conflict.Errorf("volume %s does not exist", want.Volume)
 	}
-	if v.Status == "in-use" {
-		if v, err = a.copyOf(ctx, v, want); err != nil {
-			return want, err
-		}
-	}
 	want.State = driver.Building
-	switch v.Status {
-	case "creating", "downloading":
-		want.Detail = "copying the volume"
-		return want, nil
-	case "error":
-		if _, err := a.dropCopies(ctx, want.ID); err != nil {
+	if v.Status == "in-use" {
+		if v, err = a.copyOf(ctx, v, want); v == nil || err != nil {
+			want.Detail = "copying the volume"
 			return want, err
 		}
-		return want, fault.Conflict.Errorf("the volume is attached, and this backend could not copy it as it is; detach it, or it is tried again")
 	}
 	r, err := volumes.UploadImage(ctx, a.volume, v.ID, volumes.UploadImageOpts{
 		ImageName: a.mark("image", want.ID), DiskFormat: "raw", ContainerFormat: "bare",
 	}).Extract()
 	want.Native = r.ImageID
 	return want, err
-}
-
-func (a *account) copyTable() table[volumes.Volume] { return a.volumesOf("image-copy") }
-
-// copyOf finds or makes a copy of an attached volume, which is what a power cut
-// at this moment would leave.
-func (a *account) copyOf(ctx context.Context, v *volumes.Volume, want driver.Image) (*volumes.Volume, error) {
-	c, err := a.copyTable().single(ctx, want.ID)
-	if c != nil || err != nil {
-		return c, err
-	}
-	if err := a.markCopied(ctx, v); err != nil {
-		return nil, err
-	}
-	return volumes.Create(ctx, a.volume, volumes.CreateOpts{
-		Size: v.Size, Name: want.Name, Description: want.URN, SourceVolID: v.ID,
-		Metadata: a.metadataOf("image-copy", want.ID, driver.Meta{ID: want.ID}),
-	}, nil).Extract()
-}
-
-func (a *account) markCopied(ctx context.Context, v *volumes.Volume) error {
-	v.Metadata[snapshotKey] = "yes"
-	return volumes.Update(ctx, a.volume, v.ID, volumes.UpdateOpts{Metadata: v.Metadata}).Err
-}
-
-// dropCopies removes what was only copied for an image, and reports whether
-// something of it is still busy.
-func (a *account) dropCopies(ctx context.Context, id string) (busy bool, err error) {
-	all, err := a.copyTable().some(ctx, id)
-	if err != nil {
-		return false, err
-	}
-	for _, c := range all {
-		switch {
-		case c.Status == "deleting": // it needs nobody any more
-		case c.Status == "available", strings.HasPrefix(c.Status, "error"):
-			if err := unlessGone(a.copyTable().drop(ctx, c.ID)); err != nil {
-				return false, err
-			}
-		default:
-			busy = true
-		}
-	}
-	return busy, nil
 }
