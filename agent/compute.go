@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/kontor-cloud/kontor/driver"
 	"github.com/kontor-cloud/kontor/fault"
@@ -115,7 +116,7 @@ func instanceKind(c *driver.Cloud) *kind {
 
 func wantInstance(r *resolver, s *seca.InstanceSpec) (driver.Instance, error) {
 	i := driver.Instance{
-		SKU: path.Base(s.SKURef.Resource), Zone: s.Zone, AntiAffinity: s.AntiAffinityGroup,
+		SKU: path.Base(s.SKURef.Resource), Zone: s.Zone, AntiAffinity: apart(r.e.want.URN, s.AntiAffinityGroup),
 		SSHKeys: s.SSHKeys, UserData: s.UserData,
 		On: r.e.want.Power == seca.On, Restarts: r.e.want.Restarts,
 		BootVolume: r.need(s.BootVolume.DeviceRef),
@@ -135,6 +136,23 @@ func wantInstance(r *resolver, s *seca.InstanceSpec) (driver.Instance, error) {
 		r.guarded(ref, s.SecurityGroupRef)
 	}
 	return i, nil
+}
+
+// apart makes a group of machines on different hosts one of their workspace:
+// what another tenant calls his own has nothing to do with it.
+func apart(instance, group string) string {
+	if group == "" {
+		return ""
+	}
+	return path.Dir(path.Dir(instance)) + ":" + group
+}
+
+// groupIn is what the customer said.
+func groupIn(apart string) string {
+	if _, group, ok := strings.Cut(apart, ":"); ok {
+		return group
+	}
+	return apart
 }
 
 // guarded waits until a card is in the machine's security group: before that

@@ -71,6 +71,6 @@ func (d *description) source(image string) *seca.Reference {
 // secrets are what a machine was given at its start.
 func (d *description) secrets(s *seca.InstanceSpec, i driver.Instance) {
 	if d.own {
-		s.SSHKeys, s.UserData, s.AntiAffinityGroup = i.SSHKeys, i.UserData, i.AntiAffinity
+		s.SSHKeys, s.UserData, s.AntiAffinityGroup = i.SSHKeys, i.UserData, groupIn(i.AntiAffinity)
 	}
 }

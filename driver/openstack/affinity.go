@@ -3,6 +3,7 @@ package openstack
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servergroups"
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
@@ -14,8 +15,14 @@ func (a *account) groupName(text string) string {
 	return a.ownerMark() + digest(a.mark("anti-affinity", text))
 }
 
-func (a *account) serverGroup(ctx context.Context, text string) (*servergroups.ServerGroup, error) {
+// serverGroups lists those of ours; Nova has no filter for them.
+func (a *account) serverGroups(ctx context.Context) ([]servergroups.ServerGroup, error) {
 	all, err := pages(ctx, servergroups.List(a.compute, servergroups.ListOpts{Limit: pageSize}), servergroups.ExtractServerGroups)
+	return slices.DeleteFunc(all, func(g servergroups.ServerGroup) bool { return !strings.HasPrefix(g.Name, a.ownerMark()) }), err
+}
+
+func (a *account) serverGroup(ctx context.Context, text string) (*servergroups.ServerGroup, error) {
+	all, err := a.serverGroups(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -26,16 +33,15 @@ func (a *account) serverGroup(ctx context.Context, text string) (*servergroups.S
 	return &all[i], nil
 }
 
+// groupsLock is held while a group may be without members and yet be needed.
+const groupsLock = "server-groups"
+
 // joinGroup finds or makes the server group of a text; no text means no group.
+// The caller holds groupsLock until the machine is in it.
 func (a *account) joinGroup(ctx context.Context, text string) (servers.SchedulerHintOptsBuilder, error) {
 	if text == "" {
 		return nil, nil
 	}
-	unlock, err := a.locks.take(ctx, "anti-affinity/"+text)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
 	g, err := a.serverGroup(ctx, text)
 	if g == nil && err == nil {
 		policy := "anti-affinity"
@@ -50,19 +56,28 @@ func (a *account) joinGroup(ctx context.Context, text string) (servers.Scheduler
 	return servers.SchedulerHintOpts{Group: g.ID}, nil
 }
 
-// leaveGroup removes the server group when this was the last machine in it.
-func (a *account) leaveGroup(ctx context.Context, text, server string) error {
-	if text == "" {
-		return nil
-	}
-	unlock, err := a.locks.take(ctx, "anti-affinity/"+text)
+// leaveGroups removes the groups that have no members but these, which are about
+// to go; also those that a machine which never came about has left.
+func (a *account) leaveGroups(ctx context.Context, leaving []servers.Server) error {
+	unlock, err := a.locks.take(ctx, groupsLock)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	g, err := a.serverGroup(ctx, text)
-	if g == nil || err != nil || slices.ContainsFunc(g.Members, func(m string) bool { return m != server }) {
+	stays := func(member string) bool {
+		return !slices.ContainsFunc(leaving, func(s servers.Server) bool { return s.ID == member })
+	}
+	all, err := a.serverGroups(ctx)
+	if err != nil {
 		return err
 	}
-	return unlessGone(servergroups.Delete(ctx, a.compute, g.ID).ExtractErr())
+	for _, g := range all {
+		if slices.ContainsFunc(g.Members, stays) {
+			continue
+		}
+		if err := unlessGone(servergroups.Delete(ctx, a.compute, g.ID).ExtractErr()); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -71,12 +71,18 @@ func (a *account) listImages(ctx context.Context) ([]driver.Image, error) {
 	return out, nil
 }
 
+// spoiler is what Cinder notes of a volume that began as an image, and passes on to
+// an image that is made of it. From such an image some releases make no volume.
+const spoiler = "signature_verified"
+
 // viewImage reads the note in the image's properties.
 func viewImage(id string, i images.Image) (have driver.Image) {
-	readMetadata(properties(i), &have)
+	text := properties(i)
+	readMetadata(text, &have)
 	have.State, have.Detail = driver.Building, "Glance says "+string(i.Status)
+	_, spoilt := text[spoiler]
 	switch {
-	case have.ID == "": // the note comes after the image
+	case have.ID == "", spoilt: // the note comes after the image
 	case i.Status == images.ImageStatusActive:
 		have.State, have.Detail = driver.Ready, ""
 	case i.Status == images.ImageStatusKilled, i.Status == images.ImageStatusDeactivated:
@@ -145,6 +151,9 @@ func (a *account) describe(ctx context.Context, i *images.Image, want driver.Ima
 		if old, there := have[k]; !there && v != "" || there && old != v {
 			change = append(change, images.UpdateImageProperty{Op: images.AddOp, Name: k, Value: v})
 		}
+	}
+	if _, spoilt := have[spoiler]; spoilt {
+		change = append(change, images.UpdateImageProperty{Op: images.RemoveOp, Name: spoiler})
 	}
 	if len(change) == 0 {
 		return i, nil

@@ -289,16 +289,14 @@ func (a *account) removeInstance(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	if err := a.leaveGroups(ctx, all); err != nil {
+		return err
+	}
 	for _, s := range all {
 		if s.TaskState == "deleting" {
 			continue
 		}
 		if err := unlessGone(a.serverTable().drop(ctx, s.ID)); err != nil {
-			return err
-		}
-		var n driver.Instance
-		readMetadata(s.Metadata, &n)
-		if err := a.leaveGroup(ctx, n.AntiAffinity, s.ID); err != nil {
 			return err
 		}
 	}

@@ -4,10 +4,11 @@
 // Every thing carries a mark, "kontor/EXCHANGE/REGION/KIND/ID", written by the
 // very call that makes it, so that a create whose answer was lost is found
 // again: in the description of Neutron's things, in the metadata of servers and
-// volumes, and as the name of images. Beside it lies a note, the driver's own
-// type in JSON, that says what was wanted: in Neutron's tags, in metadata, and
-// in image properties. What a thing is like is read from the platform itself
-// wherever it tells; the note gives it its order and its ids.
+// volumes, and as the name of images, snapshots and server groups. Beside it
+// lies a note, the driver's own type in JSON, that says what was wanted: in
+// Neutron's tags, in metadata, and in image properties. What a thing is like is
+// read from the platform itself wherever it tells; the note gives it its order
+// and its ids.
 //
 //	Network        network
 //	Subnet         subnet

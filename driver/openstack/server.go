@@ -35,10 +35,6 @@ func (a *account) createServer(ctx context.Context, want driver.Instance) (drive
 	if err != nil {
 		return want, err
 	}
-	hints, err := a.joinGroup(ctx, want.AntiAffinity)
-	if err != nil {
-		return want, err
-	}
 	data, err := userData(want)
 	if err != nil {
 		return want, err
@@ -51,12 +47,28 @@ func (a *account) createServer(ctx context.Context, want driver.Instance) (drive
 	if speaks(a.compute, "2.52") {
 		o.Tags = []string{digest(a.ownerMark()), digest(a.mark("instance", want.ID))}
 	}
-	s, err := servers.Create(ctx, a.compute, o, hints).Extract()
+	s, err := a.startApart(ctx, o, want.AntiAffinity)
 	if err != nil {
 		return want, err
 	}
 	want.Native, want.State, want.On = s.ID, driver.Building, false
 	return want, nil
+}
+
+// startApart orders a machine, on a host that none of its group has.
+func (a *account) startApart(ctx context.Context, o servers.CreateOpts, group string) (*servers.Server, error) {
+	if group != "" {
+		unlock, err := a.locks.take(ctx, groupsLock)
+		if err != nil {
+			return nil, err
+		}
+		defer unlock()
+	}
+	hints, err := a.joinGroup(ctx, group)
+	if err != nil {
+		return nil, err
+	}
+	return servers.Create(ctx, a.compute, o, hints).Extract()
 }
 
 // hostname is the machine's name as DNS allows it; Nova makes it the guest's own.
