@@ -218,6 +218,7 @@ type stage struct {
 	*office
 	platform *fake.Platform
 	config   Config
+	spoil    func(*driver.Cloud) // what is wrong with the platform
 	stop     func()
 }
 
@@ -236,6 +237,9 @@ func (s *stage) start() {
 	cloud, err := s.platform.Open(s.Context(), owner, "", nil, nil)
 	if err != nil {
 		s.Fatal(err)
+	}
+	if s.spoil != nil {
+		s.spoil(cloud)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -115,7 +115,7 @@ func (a *agent) change(w wire.Resource) {
 	e.want, e.news, e.wished = w, m.synced, time.Now()
 	m.byURN[w.URN] = e
 	e.spec, e.bad = k.decode(w.Spec)
-	e.tries = 0
+	e.tries, e.fails = 0, 0
 	a.index(e)
 	a.touchCards(e)
 	a.wake(e)

@@ -210,11 +210,18 @@ func (a *agent) missed(e *entry, began time.Time) (again bool) {
 	return false
 }
 
-// vanished acts on the loss of a thing: what holds no data is made again.
+// vanished acts on the loss of a thing: what holds no data is made again, at once
+// unless the platform has just failed to.
 func (a *agent) vanished(e *entry) {
 	a.log.Warn("thing vanished from the platform", "resource", e.want.URN, "kind", e.kind.name)
-	e.have, e.ready, e.tries = nil, false, 0
+	e.have, e.ready = nil, false
 	a.hold(e, nil)
+	wait := time.Duration(0)
+	if e.fails > 0 && !e.want.Deleting {
+		wait = backoff(e.fails, time.Second, time.Minute)
+	} else {
+		e.tries = 0
+	}
 	switch {
 	case e.want.Deleting:
 		e.lived, e.want.Lived = false, false
@@ -224,7 +231,7 @@ func (a *agent) vanished(e *entry) {
 	default:
 		e.attempt++
 	}
-	a.queue.add(e.id())
+	a.queue.after(e.id(), wait)
 }
 
 // strays notes the things that carry our exchange's id and that it did not

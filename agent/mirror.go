@@ -52,6 +52,7 @@ type entry struct {
 	virtual bool // stands for something that cannot be yet (lenient)
 	busy    bool
 	tries   int
+	fails   int       // how often the platform has failed since it was ready, or wanted otherwise
 	refs    []string  // URNs that it refers to
 	news    bool      // somebody wants it otherwise than when the agent started, and waits
 	wished  time.Time // when that was heard

@@ -230,6 +230,7 @@ func (a *agent) ensured(e *entry, generation int64, want, have any) {
 	switch m := e.kind.meta(have); {
 	case m.State == driver.Failed:
 		e.ready = false
+		e.fails++
 		a.say(e, seca.Error, "Failed", m.Detail)
 		a.again(e, backoff(e.tries, 5*time.Second, time.Minute))
 	case m.State != driver.Ready || !e.kind.satisfies(have, want):
@@ -238,7 +239,7 @@ func (a *agent) ensured(e *entry, generation int64, want, have any) {
 		}
 		a.again(e, backoff(e.tries, 20*time.Millisecond, 2*time.Second))
 	default:
-		e.tries = 0
+		e.tries, e.fails = 0, 0
 		a.hold(e, e.kind.uses(have))
 		a.finish(e, generation)
 		if e.kind.loose && !reflect.DeepEqual(before, have) {
@@ -314,9 +315,11 @@ func (a *agent) failed(ctx context.Context, e *entry, err error) {
 		a.say(e, a.doing(e), "Conflict", err.Error())
 		a.again(e, backoff(e.tries, 20*time.Millisecond, 10*time.Second))
 	case fault.Exhausted:
+		e.fails++
 		a.say(e, a.doing(e), "Exhausted", err.Error())
 		a.again(e, max(fault.After(err), backoff(e.tries, time.Second, time.Minute)))
 	default:
+		e.fails++
 		a.say(e, a.doing(e), "Unavailable", err.Error())
 		a.again(e, max(fault.After(err), backoff(e.tries, 100*time.Millisecond, time.Minute)))
 	}

@@ -215,7 +215,11 @@ func (a *account) giveUp(ctx context.Context, s *servers.Server, want driver.Ins
 	if strings.Contains(told.Fault.Message, "No valid host") {
 		return fault.Exhausted.Errorf("no host has room for instance %s: %s", want.ID, told.Fault.Message)
 	}
-	return fault.Unavailable.Errorf("Nova could not start instance %s: %s", want.ID, told.Fault.Message)
+	hint := ""
+	if told.ConfigDrive {
+		hint = " (it asked for a config drive: if the cloud's hosts make none, the driver's configuration has to say configDrive: false)"
+	}
+	return fault.Unavailable.Errorf("Nova could not start instance %s: %s%s", want.ID, told.Fault.Message, hint)
 }
 
 // rigOf finds what one server has, and the native ids of the data volumes that
