@@ -61,7 +61,9 @@ func connect(ctx context.Context, owner driver.Owner, c Config, log *slog.Logger
 	}
 	provider.HTTPClient = *a.http
 	provider.UserAgent.Prepend("kontor")
-	if err := openstack.Authenticate(ctx, provider, auth); err != nil {
+	if err := openstack.Authenticate(ctx, provider, auth); isCode(err, http.StatusNotFound) && auth.ApplicationCredentialID != "" {
+		return nil, fault.Denied.Errorf("log in at %s: there is no such application credential, or no Keystone: %w", auth.IdentityEndpoint, err)
+	} else if err != nil {
 		return nil, kindOf(err, "log in at "+auth.IdentityEndpoint)
 	}
 	if a.project, err = projectOf(provider); err != nil {

@@ -56,7 +56,8 @@ func (k images) Ensure(ctx context.Context, want driver.Image) (driver.Image, er
 	if err != nil {
 		return want, err
 	}
-	ended, err := k.host.tasks.run(want.ID, want.Volume, func(ctx context.Context) error { return k.make(ctx, want, source) })
+	order := want // the answer is written into want meanwhile
+	ended, err := k.host.tasks.run(want.ID, want.Volume, func(ctx context.Context) error { return k.make(ctx, order, source) })
 	if err != nil {
 		return want, kindOf(err, "make image "+want.ID)
 	}
