@@ -18,13 +18,14 @@ import (
 
 // A stack is an OpenStack that has Keystone, what the inventory asks of Nova,
 // and of Neutron networks and security groups: enough to try what is the same for
-// all kinds against paging, throttling and lost answers.
+// all kinds against paging, throttling and lost answers. It may have storage.
 type stack struct {
 	*httptest.Server
 
 	mu      sync.Mutex
 	rows    map[string][]row // by collection
 	posts   map[string]int
+	storage bool                           // whether there are Cinder and Glance
 	trouble func(r *http.Request) *trouble // nil, or what goes wrong with a request
 }
 
@@ -88,6 +89,10 @@ func (s *stack) answer(w http.ResponseWriter, r *http.Request) {
 		s.login(w)
 	case "/compute/v2.1":
 		reply(w, http.StatusOK, row{"version": row{"id": "v2.1", "status": "CURRENT", "version": "2.93", "min_version": "2.1"}})
+	case "/image":
+		reply(w, http.StatusMultipleChoices, row{"versions": []row{{"id": "v2.9", "status": "CURRENT", "links": []row{{"rel": "self", "href": s.URL + "/image/v2/"}}}}})
+	case "/volume/v3":
+		reply(w, http.StatusOK, row{"versions": []row{{"id": "v3.0", "status": "CURRENT", "version": "3.70", "min_version": "3.0"}}})
 	case "/network":
 		reply(w, http.StatusOK, row{"versions": []row{{"id": "v2.0", "status": "CURRENT", "links": []row{{"rel": "self", "href": s.URL + "/network/v2.0/"}}}}})
 	case "/compute/v2.1/flavors/detail":
@@ -98,15 +103,27 @@ func (s *stack) answer(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusOK, row{"limits": row{"absolute": row{"maxTotalCores": 20, "totalCoresUsed": 3, "maxTotalRAMSize": -1}}})
 	case "/network/v2.0/extensions":
 		reply(w, http.StatusOK, row{"extensions": []row{{"alias": "security-group"}, {"alias": "standard-attr-description"}, {"alias": "standard-attr-tag"}}})
+	case "/compute/v2.1/servers/detail":
+		reply(w, http.StatusOK, row{"servers": []row{}})
 	default:
-		s.neutron(w, r, strings.Split(strings.TrimPrefix(path, "/network/v2.0/"), "/"))
+		for service, answer := range map[string]func(http.ResponseWriter, *http.Request, []string){
+			"/network/v2.0/": s.neutron, "/volume/v3/" + theProject + "/": s.cinder, "/image/v2/": s.glance,
+		} {
+			if rest, ok := strings.CutPrefix(path+"/", service); ok {
+				answer(w, r, strings.Split(strings.TrimSuffix(rest, "/"), "/"))
+			}
+		}
 	}
 }
 
 func (s *stack) login(w http.ResponseWriter) {
 	w.Header().Set("X-Subject-Token", rand.Text())
 	var catalog []row
-	for kind, path := range map[string]string{"compute": "/compute/v2.1", "network": "/network"} {
+	services := map[string]string{"compute": "/compute/v2.1", "network": "/network"}
+	if s.storage {
+		services["volumev3"], services["image"] = "/volume/v3/"+theProject, "/image"
+	}
+	for kind, path := range services {
 		catalog = append(catalog, row{"type": kind, "name": kind, "endpoints": []row{
 			{"interface": "public", "region": "RegionOne", "region_id": "RegionOne", "url": s.URL + path},
 		}})

@@ -24,12 +24,12 @@ type thing[T any] interface {
 // patience is how long one thing may take; a cloud in emulation is slow.
 const patience = 5 * time.Minute
 
-// poll calls try each second until it says that it is done.
+// poll calls try until it says that it is done, soon at first, then each second.
 func poll(t *testing.T, what string, try func() (bool, error)) {
 	t.Helper()
 	ctx, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
-	for {
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		done, err := try()
 		if done {
 			return
@@ -37,7 +37,7 @@ func poll(t *testing.T, what string, try func() (bool, error)) {
 		select {
 		case <-ctx.Done():
 			t.Fatalf("%s: not after %v: %v", what, patience, err)
-		case <-time.After(time.Second):
+		case <-time.After(pause):
 		}
 	}
 }
