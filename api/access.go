@@ -28,7 +28,7 @@ func (c *call) authorize(p permission) error {
 	if c.sharedRead(p) {
 		return nil
 	}
-	if err := c.member(); err != nil {
+	if err := c.member(); err != nil || p.member {
 		return err
 	}
 	grants, err := c.server.access.of(c, c.at.Tenant)

@@ -43,6 +43,7 @@ type Exchange struct {
 	access   access
 	recovery recovery
 	desk     *desk
+	streams  streams
 }
 
 // New makes an exchange.
@@ -68,7 +69,11 @@ func (x *Exchange) Handler(p Profile) http.Handler {
 	mux := http.NewServeMux()
 	methods := map[string][]string{}
 	for _, r := range s.routes() {
-		mux.Handle(r.method+" "+r.path, x.Requests.Route(r.method, r.path, s.handle(r)))
+		h := s.handle(r)
+		if !r.lasting() {
+			h = s.timed(h)
+		}
+		mux.Handle(r.method+" "+r.path, x.Requests.Route(r.method, r.path, h))
 		methods[r.path] = append(methods[r.path], r.method)
 	}
 	for path, allowed := range methods {
@@ -155,11 +160,18 @@ func (s *server) survive(next http.Handler) http.Handler {
 // bound limits what one request may take.
 func (s *server) bound(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), maxTime)
-		defer cancel()
 		r.Body = http.MaxBytesReader(telemetry.Beneath(w), r.Body, maxBody)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// timed limits how long one request may take.
+func (s *server) timed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), maxTime)
+		defer cancel()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }

@@ -43,6 +43,8 @@ func (s *server) handle(rt route) http.Handler {
 		switch {
 		case err != nil:
 			s.writeProblem(w, r, err)
+		case rep.stream != nil:
+			rep.stream(w)
 		case rep.text != nil:
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 			w.WriteHeader(rep.status)

@@ -161,6 +161,7 @@ func (s *server) changes(r *http.Request, region string) (any, error) {
 			return out, nil
 		}
 		m.Since = out.Revision
+		s.Resources.Followed(region, m.Since)
 		select {
 		case <-changed:
 		case <-arrived:

@@ -54,6 +54,8 @@ func ownRoutes() []route {
 		{"POST", base + "/regions/{name}/import", op, nil, (*call).importStrays},
 		{"GET", base + "/regions/{name}/orphans", op, nil, (*call).listOrphans},
 		{"POST", base + "/regions/{name}/orphans/{id}/approve", op, nil, (*call).approveOrphan},
+		{"GET", inRegion + base + "/tenants/{tenant}/events", permission{member: true}, nil, (*call).events},
+		{"GET", inRegion + base + "/tenants/{tenant}/workspaces/{workspace}/events", permission{member: true}, nil, (*call).events},
 		{"GET", inRegion + base + "/tenants/{tenant}/workspaces/{workspace}/instances/{name}/console", console, instances, (*call).console},
 	}
 }

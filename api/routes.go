@@ -24,17 +24,19 @@ type permission struct {
 	open     bool // no credential needed
 	anybody  bool // any principal
 	operator bool
+	member   bool // of the path's tenant; what each may see there is asked for it
 	provider string
 	resource string // as permissions spell it, with {name} and the like filled from the path
 	verb     string
 }
 
 // A reply is a status and what goes into its body; nil is an empty one. Text
-// is sent as it is.
+// is sent as it is, and a stream sends itself.
 type reply struct {
 	status int
 	body   any
 	text   []byte
+	stream func(http.ResponseWriter)
 }
 
 const (

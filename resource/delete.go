@@ -44,6 +44,9 @@ func (s *Store) Delete(ctx context.Context, k *Kind, u urn.URN, ifVersion *int64
 		return nil
 	})
 	failpoint.Here(failpoint.DeleteDone)
+	if err == nil {
+		s.touched(region, u.Tenant)
+	}
 	return err
 }
 

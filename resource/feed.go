@@ -2,6 +2,7 @@ package resource
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -156,6 +157,7 @@ func (s *Store) Observe(ctx context.Context, region string, batch []wire.Observa
 	}
 	var woken int64
 	news := 0
+	var tenants []string
 	err = s.db.InTx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		strangers, woken = nil, 0
 		revision, err := next(ctx, tx, region)
@@ -176,7 +178,7 @@ func (s *Store) Observe(ctx context.Context, region string, batch []wire.Observa
 				changed = append(changed, r)
 			}
 		}
-		news = len(changed)
+		news, tenants = len(changed), tenantsOf(changed)
 		failpoint.Here(failpoint.ObserveRead)
 		woken, err = settleAll(ctx, tx, region, changed, revision, now)
 		failpoint.Here(failpoint.ObserveWritten)
@@ -185,11 +187,21 @@ func (s *Store) Observe(ctx context.Context, region string, batch []wire.Observa
 	failpoint.Here(failpoint.ObserveDone)
 	if err == nil {
 		s.tally.observed(len(batch), news, len(strangers))
+		s.touched(region, tenants...)
 	}
 	if err == nil && woken > 0 {
 		s.wake(region, woken)
 	}
 	return strangers, err
+}
+
+func tenantsOf(rs []*Resource) (tenants []string) {
+	for _, r := range rs {
+		if !slices.Contains(tenants, r.URN.Tenant) {
+			tenants = append(tenants, r.URN.Tenant)
+		}
+	}
+	return tenants
 }
 
 func observed(ctx context.Context, tx *db.Tx, region string, batch []wire.Observation) (map[string]*Resource, error) {

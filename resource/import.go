@@ -60,6 +60,9 @@ func (s *Store) Import(ctx context.Context, all []Import, env Env) error {
 		return nil
 	})
 	failpoint.Here(failpoint.ImportDone)
+	for _, m := range all {
+		s.touched(env.Region, m.URN.Tenant)
+	}
 	return err
 }
 

@@ -19,9 +19,10 @@ import (
 // A Store keeps resources. All its queries name a region and, through the URN
 // or as a column, a tenant: what a caller may see is decided before.
 type Store struct {
-	db    *db.DB
-	watch *watch
-	tally tally
+	db     *db.DB
+	watch  *watch
+	events *watch // by region and tenant, for people
+	tally  tally
 
 	// Trace, if not nil, names the trace in which a request is made, for
 	// the agents that carry it out.
@@ -30,7 +31,8 @@ type Store struct {
 
 // NewStore keeps resources in d.
 func NewStore(d *db.DB) *Store {
-	s := &Store{db: d, watch: newWatch()}
+	s := &Store{db: d, watch: newWatch(), events: newWatch()}
+	d.Bus().Listen(topicEvents, db.Listener{Hear: s.hearEvents})
 	d.Bus().Listen(topicFeed, db.Listener{Hear: s.hear, CatchUp: s.catchUp})
 	return s
 }

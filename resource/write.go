@@ -54,6 +54,9 @@ func (s *Store) Put(ctx context.Context, k *Kind, u urn.URN, in Input, ifVersion
 		return err
 	})
 	failpoint.Here(failpoint.PutAnnounced)
+	if err == nil {
+		s.touched(env.Region, u.Tenant)
+	}
 	return r, created, err
 }
 
@@ -406,7 +409,7 @@ func (d *draft) fill(r *Resource) error {
 
 // Act applies a power action (start, stop, restart).
 func (s *Store) Act(ctx context.Context, k *Kind, region string, u urn.URN, action string, ifVersion *int64) error {
-	return s.write(ctx, region, k, func(ctx context.Context, tx *db.Tx, revision int64, now time.Time) error {
+	err := s.write(ctx, region, k, func(ctx context.Context, tx *db.Tx, revision int64, now time.Time) error {
 		r, err := one(ctx, tx, region, u, ifVersion)
 		if err != nil {
 			return err
@@ -420,6 +423,10 @@ func (s *Store) Act(ctx context.Context, k *Kind, region string, u urn.URN, acti
 		r.want(ctx, revision)
 		return update(ctx, tx, r, version)
 	})
+	if err == nil {
+		s.touched(region, u.Tenant)
+	}
+	return err
 }
 
 func one(ctx context.Context, tx *db.Tx, region string, u urn.URN, ifVersion *int64) (*Resource, error) {

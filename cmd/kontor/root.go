@@ -41,7 +41,7 @@ type group struct {
 func groups() []group {
 	return []group{
 		{"resources", "Resources:", true, []func(*app) *cobra.Command{
-			getCommand, describeCommand, kindsCommand, applyCommand, createCommand, editCommand, deleteCommand, waitCommand,
+			getCommand, describeCommand, eventsCommand, kindsCommand, applyCommand, createCommand, editCommand, deleteCommand, waitCommand,
 		}},
 		{"machines", "Machines:", true, []func(*app) *cobra.Command{
 			startCommand, stopCommand, restartCommand, consoleCommand, sshCommand,
