@@ -26,7 +26,7 @@ const (
 	slowest      = 10 * time.Second // for a reader to take what he is sent
 	lookAnyway   = 5 * time.Second  // where a hint may have been lost
 	gatherEvents = 50 * time.Millisecond
-	restShare    = 20 // of the time that a look takes, before the next
+	restShare    = 20  // of the time that a look takes, before the next
 	maxStreams   = 16  // of one account, at one process
 	maxEvents    = 500 // sent at once
 )
