@@ -72,7 +72,7 @@ func (s *Store) Since(ctx context.Context, region, tenant, workspace string, sin
 		all = slices.DeleteFunc(all, func(r *Resource) bool { return r.Workspace() != workspace })
 	}
 	slices.SortFunc(all, func(a, b *Resource) int {
-		return cmp.Or(cmp.Compare(a.Revision, b.Revision), strings.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(a.Revision, b.Revision), strings.Compare(a.URN.String(), b.URN.String()))
 	})
 	if len(all) > 0 {
 		head = max(head, all[len(all)-1].Revision)
