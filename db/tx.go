@@ -44,6 +44,16 @@ func (t *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Re
 	return r, err
 }
 
+// Elements gives what follows FROM to have a row of each element of a JSON array,
+// which a parameter holds: its column is value, and value->>'key' is the text of
+// a member. So one statement writes any number of rows.
+func (t *Tx) Elements(parameter string) string {
+	if t.db.postgres {
+		return "json_array_elements(CAST(" + parameter + " AS json))"
+	}
+	return "json_each(" + parameter + ")"
+}
+
 // script runs a text of several statements.
 func (t *Tx) script(ctx context.Context, text string) error {
 	_, err := t.many(ctx, text)

@@ -221,20 +221,22 @@ func observed(ctx context.Context, tx *db.Tx, region string, batch []wire.Observ
 // settleAll writes what observations changed. A workspace that waits for the
 // last of its things to go, goes with it.
 func settleAll(ctx context.Context, tx *db.Tx, region string, changed []*Resource, revision int64, now time.Time) (woken int64, err error) {
-	gone := false
-	for _, r := range dedupe(changed) {
-		version := r.Version
+	changed = dedupe(changed)
+	var gone []string
+	rows := make([]observedRow, len(changed))
+	for i, r := range changed {
+		was := r.Version
 		r.touch(revision, now)
 		if !r.GoneAt.IsZero() {
-			gone = true
+			gone = append(gone, r.ID)
 			r.wantedRevision, woken = revision, revision
 		}
-		if err := updateObserved(ctx, tx, r, version); err != nil {
+		if rows[i], err = r.observedRow(was); err != nil {
 			return 0, err
 		}
 	}
-	if !gone {
-		return woken, nil
+	if err := updateObserved(ctx, tx, rows); err != nil || len(gone) == 0 {
+		return woken, err
 	}
 	_, err = db.Exec(ctx, tx, `UPDATE resource SET gone_at = $1, modified_at = $1, version = version + 1, revision = $2
 		WHERE region = $3 AND kind = 'workspace' AND deleted_at IS NOT NULL AND gone_at IS NULL AND NOT EXISTS (
@@ -256,14 +258,54 @@ func dedupe(rs []*Resource) []*Resource {
 	return out
 }
 
-// updateObserved writes the columns that an observation can change.
-func updateObserved(ctx context.Context, tx *db.Tx, r *Resource, version int64) error {
-	n, err := db.Exec(ctx, tx, `UPDATE resource SET status = $1, state = $2, conditions = $3, observed = $4,
-		version = $5, revision = $6, wanted_revision = $7, modified_at = $8, gone_at = $9 WHERE id = $10 AND version = $11`,
-		text(r.Status), string(r.State), text(r.Log.JSON()), text(r.Observed), r.Version, r.Revision, r.wantedRevision,
-		db.Micros(r.ModifiedAt), moment(r.GoneAt), r.ID, version)
-	if err == nil && n == 0 {
-		return stale(r)
+// An observedRow is the columns that an observation can change.
+type observedRow struct {
+	ID         string  `json:"id"`
+	Was        int64   `json:"was"` // the version that was read
+	Status     *string `json:"status"`
+	State      string  `json:"state"`
+	Conditions string  `json:"conditions"`
+	Observed   string  `json:"observed"`
+	Version    int64   `json:"version"`
+	Revision   int64   `json:"revision"`
+	Wanted     int64   `json:"wanted"`
+	Modified   int64   `json:"modified"`
+	Gone       *int64  `json:"gone"`
+}
+
+func (r *Resource) observedRow(was int64) (observedRow, error) {
+	if err := r.sound(); err != nil {
+		return observedRow{}, err
+	}
+	row := observedRow{
+		ID: r.ID, Was: was, State: string(r.State), Conditions: string(r.Log.JSON()), Observed: text(r.Observed).(string),
+		Version: r.Version, Revision: r.Revision, Wanted: r.wantedRevision, Modified: db.Micros(r.ModifiedAt),
+	}
+	if len(r.Status) > 0 {
+		row.Status = new(string(r.Status))
+	}
+	if !r.GoneAt.IsZero() {
+		row.Gone = new(db.Micros(r.GoneAt))
+	}
+	return row, nil
+}
+
+// updateObserved writes rows in one statement, however many they are. Each must
+// still have the version that was read.
+func updateObserved(ctx context.Context, tx *db.Tx, rows []observedRow) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	n, err := db.Exec(ctx, tx, `UPDATE resource SET status = o.status, state = o.state, conditions = o.conditions, observed = o.observed,
+		version = o.version, revision = o.revision, wanted_revision = o.wanted, modified_at = o.modified, gone_at = o.gone
+		FROM (SELECT e.value->>'id' AS id, CAST(e.value->>'was' AS BIGINT) AS was,
+			e.value->>'status' AS status, e.value->>'state' AS state, e.value->>'conditions' AS conditions, e.value->>'observed' AS observed,
+			CAST(e.value->>'version' AS BIGINT) AS version, CAST(e.value->>'revision' AS BIGINT) AS revision, CAST(e.value->>'wanted' AS BIGINT) AS wanted,
+			CAST(e.value->>'modified' AS BIGINT) AS modified, CAST(e.value->>'gone' AS BIGINT) AS gone
+			FROM `+tx.Elements("$1")+` e) o
+		WHERE resource.id = o.id AND resource.version = o.was`, db.JSON(rows))
+	if err == nil && n != int64(len(rows)) {
+		err = fault.Stale.Errorf("%d of %d resources have changed while they were observed", len(rows)-int(n), len(rows))
 	}
 	return err
 }

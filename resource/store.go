@@ -135,6 +135,14 @@ func (r *Resource) values() []any {
 	}
 }
 
+// sound refuses to write a resource whose log could not be read.
+func (r *Resource) sound() error {
+	if r.Log.broken != nil {
+		return fmt.Errorf("resource %s: %w", r.ID, r.Log.broken)
+	}
+	return nil
+}
+
 func insert(ctx context.Context, tx *db.Tx, r *Resource) error {
 	args := append([]any{r.ID, r.Region, r.URN.String(), r.Kind.Name}, r.values()...)
 	args = append(args, r.URN.Tenant, r.URN.Workspace)
@@ -145,6 +153,9 @@ func insert(ctx context.Context, tx *db.Tx, r *Resource) error {
 
 // update writes r back if nobody else has since it was read.
 func update(ctx context.Context, tx *db.Tx, r *Resource, version int64) error {
+	if err := r.sound(); err != nil {
+		return err
+	}
 	args := append(r.values(), r.ID, version)
 	n, err := db.Exec(ctx, tx, `UPDATE resource SET
 		labels = $1, annotations = $2, extensions = $3, spec = $4, wanted = $5, sku = $6, power = $7, restarts = $8,
