@@ -16,17 +16,18 @@ var may = map[string]string{
 	"fault": "", "money": "fault", "failpoint": "", "urn": "fault", "seca": "", "driver": "fault", "wire": "driver fault seca", "db": "failpoint fault", "db/dbtest": "db",
 	"backup": "db fault", "job": "db fault", "telemetry": "",
 	"document": "fault", "policy": "document fault", "offer": "document fault money", "policy/policytest": "document fault policy",
+	"audit": "db fault",
 	// drivers know nothing of the exchange
 	"driver/drivertest": "driver fault", "driver/fake": "driver fault",
 	"driver/openstack": "driver fault",
 	"driver/qemu":      "driver fault driver/qemu/vnet", "driver/qemu/vnet": "driver fault",
 	// nouns, each importing only what stands before it
-	"tenant":   "db fault seca urn",
-	"provider": "db driver failpoint fault seca urn wire tenant",
-	"resource": "db driver failpoint fault seca urn wire tenant provider",
+	"tenant":   "audit db fault seca urn",
+	"provider": "audit db driver failpoint fault seca urn wire tenant",
+	"resource": "audit db driver failpoint fault seca urn wire tenant provider",
 	// edges
 	"issuer": "fault tenant",
-	"api":    "db driver failpoint fault job seca urn wire telemetry tenant provider resource",
+	"api":    "audit db driver failpoint fault job seca urn wire telemetry tenant provider resource",
 	"agent":  "driver failpoint fault seca urn wire telemetry",
 	"client": "fault seca urn resource",
 	"doctor": "driver fault",

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -36,14 +37,14 @@ func (c *call) authorize(p permission) error {
 		return err
 	}
 	req := tenant.Request{
-		Provider: p.provider, Version: "v1", Tenant: c.at.Tenant, Region: c.regionInPath(), Workspace: c.at.Workspace,
+		Provider: p.provider, Version: cmp.Or(p.version, "v1"), Tenant: c.at.Tenant, Region: c.regionInPath(), Workspace: c.at.Workspace,
 		Resource: c.filled(p.resource), Verb: p.verb,
 	}
 	if p.provider == "seca.workspace" && c.at.Name != "" {
 		req.Workspace = c.at.Name
 	}
 	if !tenant.Allowed(c.who, grants.assignments, grants.roles, req) {
-		return fault.Denied.Errorf("%s may not %s %s/v1 %s in tenant %s", c.who.Subject, p.verb, p.provider, req.Resource, clip(c.at.Tenant, 64))
+		return fault.Denied.Errorf("%s may not %s %s/%s %s in tenant %s", c.who.Subject, p.verb, p.provider, req.Version, req.Resource, clip(c.at.Tenant, 64))
 	}
 	return nil
 }

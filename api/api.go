@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kontor-cloud/kontor/audit"
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/telemetry"
@@ -40,6 +41,7 @@ type Config struct {
 // An Exchange serves clients and agents. Its listeners share it.
 type Exchange struct {
 	Config
+	Audit    *audit.Log // beside what is changed
 	access   access
 	recovery recovery
 	desk     *desk
@@ -47,7 +49,9 @@ type Exchange struct {
 }
 
 // New makes an exchange.
-func New(c Config) *Exchange { return &Exchange{Config: c, desk: newDesk(c.Providers)} }
+func New(c Config) *Exchange {
+	return &Exchange{Config: c, Audit: audit.Open(c.Providers.DB, c.Log), desk: newDesk(c.Providers)}
+}
 
 // server is an exchange behind one listener.
 type server struct {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/kontor-cloud/kontor/audit"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/resource"
@@ -30,6 +31,7 @@ type call struct {
 	region *provider.Region // nil for global paths
 	at     urn.URN          // Tenant, Workspace, Network, Collection, Name, as far as the path has them
 
+	act    *audit.Act      // what the audit log will tell; nil if nothing
 	where  json.RawMessage // of the region, for all that is rendered
 	silent bool            // its agent has not been heard of
 }
@@ -40,6 +42,9 @@ func (s *server) handle(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{server: s, req: r, ctx: r.Context(), kind: rt.kind}
 		rep, err := c.run(rt)
+		if err != nil {
+			c.refused(rt, err)
+		}
 		switch {
 		case err != nil:
 			s.writeProblem(w, r, err)
@@ -75,7 +80,12 @@ func (c *call) run(rt route) (reply, error) {
 	if err := c.readOnly(); err != nil {
 		return reply{}, err
 	}
-	return rt.do(c)
+	c.watch(rt)
+	rep, err := rt.do(c)
+	if err == nil && c.act != nil {
+		err = c.act.Tell(c.ctx)
+	}
+	return rep, err
 }
 
 func (c *call) authenticate(p permission) error {
@@ -86,6 +96,7 @@ func (c *call) authenticate(p permission) error {
 	if !ok {
 		return fault.Unauthenticated.Errorf("send a token: Authorization: Bearer TOKEN")
 	}
+	c.greet()
 	who, err := c.server.Tenants.Verify(c.ctx, token)
 	c.who = who
 	return err

@@ -58,6 +58,7 @@ func (s *server) agentCall(do func(*http.Request) (any, error)) http.Handler {
 		r.Body = http.MaxBytesReader(telemetry.Beneath(w), r.Body, wire.MaxBody)
 		body, err := do(r)
 		if err != nil {
+			s.refusedAgent(r, err)
 			s.writeProblem(w, r, err)
 			return
 		}
@@ -89,19 +90,19 @@ func (s *server) enrol(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := s.Providers.Enrol(r.Context(), m.Token, m.CSR)
+	e, err := s.Providers.Enrol(s.agentAct(r, "", "enrol"), m.Token, m.CSR)
 	if err == nil {
 		s.log.InfoContext(r.Context(), "agent enrolled", "region", e.Region)
 	}
 	return e, err
 }
 
-func (s *server) renew(r *http.Request, _ string) (any, error) {
+func (s *server) renew(r *http.Request, region string) (any, error) {
 	m, err := message[wire.Renew](r)
 	if err != nil {
 		return nil, err
 	}
-	return s.Providers.Renew(r.Context(), r.TLS, m.CSR)
+	return s.Providers.Renew(s.agentAct(r, region, "renew"), r.TLS, m.CSR)
 }
 
 // changes answers a poll at once if there is something to say, else when there
@@ -193,7 +194,7 @@ func (s *server) observations(r *http.Request, region string) (any, error) {
 		return nil, fault.TooLarge.Errorf("at most %d observations at once", wire.MaxObservations)
 	}
 	end := s.traceObserved(r.Context(), region, batch)
-	strangers, err := s.Resources.Observe(r.Context(), region, batch)
+	strangers, err := s.Resources.Observe(s.agentAct(r, region, "observe"), region, batch)
 	end(err)
 	return wire.Accepted{Strangers: strangers}, err
 }

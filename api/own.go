@@ -21,6 +21,7 @@ func ownRoutes() []route {
 	const base = providers + own + "/v1"
 	op, me := permission{operator: true}, permission{anybody: true}
 	console := permission{provider: "seca.compute", resource: "instances/{name}", verb: "get"}
+	ofTenant := permission{provider: "kontor.audit", resource: "audit", verb: "list"} // tells of every workspace: seca.admin has it, of the system's roles
 	instances, _ := resource.KindNamed("instance")
 	return []route{
 		{"GET", base + "/whoami", me, nil, (*call).whoami},
@@ -42,6 +43,10 @@ func ownRoutes() []route {
 		{"POST", base + "/accounts/{name}/tokens", me, nil, self("put", (*call).newToken)},
 		{"POST", base + "/accounts/{name}/tokens/{id}/rotate", me, nil, self("put", (*call).rotateToken)},
 		{"DELETE", base + "/accounts/{name}/tokens/{id}", me, nil, self("put", (*call).revokeToken)},
+		{"GET", base + "/audit", op, nil, (*call).listAudit},
+		{"GET", base + "/audit/head", op, nil, (*call).auditHead},
+		{"GET", base + "/tenants/{tenant}/audit", ofTenant, nil, (*call).listAudit},
+		{"GET", base + "/tenants/{tenant}/audit/head", ofTenant, nil, (*call).auditHead},
 		{"GET", base + "/jobs", op, nil, (*call).listJobs},
 		{"GET", base + "/recovery", op, nil, (*call).showRecovery},
 		{"GET", base + "/regions", op, nil, (*call).listProfiles},

@@ -28,6 +28,7 @@ type permission struct {
 	provider string
 	resource string // as permissions spell it, with {name} and the like filled from the path
 	verb     string
+	version  string // of the provider; empty is v1
 }
 
 // A reply is a status and what goes into its body; nil is an empty one. Text
@@ -68,6 +69,10 @@ func (s *server) routes() []route {
 			route{"GET", base, permission{provider: p, resource: "skus", verb: "list"}, nil, listSKUs(p)},
 			route{"GET", base + "/{name}", permission{provider: p, resource: "skus/{name}", verb: "get"}, nil, oneSKU(p)})
 	}
+	rs = append(rs, route{
+		"GET", inRegion + providers + "seca.activitylog/v1beta1" + scopePaths[resource.Workspace] + "/activity-logs",
+		permission{provider: "seca.activitylog", version: "v1beta1", resource: "activity-logs", verb: "list"}, nil, (*call).listActivity,
+	})
 	return append(rs, ownRoutes()...)
 }
 

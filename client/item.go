@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"iter"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -73,8 +74,9 @@ func (c *Client) Post(ctx context.Context, at string, in, out any) error {
 
 // A Query narrows a list.
 type Query struct {
-	Labels string // selector: env=prod,tier!=web
-	Page   int    // items in one answer; 0 leaves it to the server
+	Labels string     // selector: env=prod,tier!=web
+	Page   int        // items in one answer; 0 leaves it to the server
+	More   url.Values // parameters that some collections have beside
 }
 
 // List yields what a collection holds, page by page. It ends with the first error.
@@ -107,6 +109,7 @@ func (c *Client) List(ctx context.Context, collection string, q Query) iter.Seq2
 
 func (c *Client) page(ctx context.Context, collection string, q Query, token string) (seca.List[Item], error) {
 	values := url.Values{}
+	maps.Copy(values, q.More)
 	if q.Labels != "" {
 		values.Set("labels", q.Labels)
 	}

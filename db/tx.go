@@ -78,7 +78,7 @@ type inside struct{} // marks the context of a transaction
 // already is inserted with ON CONFLICT DO NOTHING.
 //
 // The isolation is that of READ COMMITTED; on SQLite writers see one another
-// strictly in turn.
+// strictly in turn. The Witness of the context takes part.
 func (d *DB) InTx(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) (err error) {
 	if ctx.Value(inside{}) == d {
 		return errors.New("a transaction within a transaction")
@@ -86,6 +86,7 @@ func (d *DB) InTx(ctx context.Context, fn func(ctx context.Context, tx *Tx) erro
 	ctx = context.WithValue(ctx, inside{}, d)
 	ctx, end := d.begin(ctx, "db transaction", "")
 	defer func() { end(err) }()
+	fn, committed := witnessed(ctx, fn)
 	run := d.once
 	if d.writer != nil {
 		run = d.writer.do
@@ -94,6 +95,9 @@ func (d *DB) InTx(ctx context.Context, fn func(ctx context.Context, tx *Tx) erro
 		err := run(ctx, fn)
 		if err == nil || attempt == attempts || !clash(err) || !pause(ctx, attempt) {
 			d.tally.ended(err)
+			if err == nil {
+				committed()
+			}
 			return Fault(err)
 		}
 		d.tally.retried.Add(1)

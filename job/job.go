@@ -23,6 +23,10 @@ type Job struct {
 	Name  string // lower case, with dashes
 	Every time.Duration
 	Do    func(ctx context.Context, now time.Time) error
+
+	// Keep, if not nil, runs instead all the while, until its context ends. How
+	// it goes is not noted; when it fails, it is called again.
+	Keep func(ctx context.Context) error
 }
 
 // A run that failed is tried again after firstRetry, then after twice that and
@@ -34,6 +38,10 @@ func Run(ctx context.Context, d *db.DB, log *slog.Logger, jobs ...Job) error {
 	return d.Lead(ctx, func(ctx context.Context) {
 		var all sync.WaitGroup
 		for _, j := range jobs {
+			if j.Keep != nil {
+				all.Go(func() { j.keep(ctx, log) })
+				continue
+			}
 			all.Go(func() { j.repeat(ctx, d, log) })
 		}
 		all.Wait()
@@ -53,6 +61,18 @@ func (j Job) repeat(ctx context.Context, d *db.DB, log *slog.Logger) {
 		}
 		if ctx.Err() != nil {
 			return
+		}
+	}
+}
+
+// keep runs a job that has no end.
+func (j Job) keep(ctx context.Context, log *slog.Logger) {
+	run := j
+	run.Do = func(ctx context.Context, _ time.Time) error { return j.Keep(ctx) }
+	for ctx.Err() == nil {
+		if err := run.attempt(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			log.WarnContext(ctx, "job failed", "job", j.Name, "error", err)
+			sleep(ctx, firstRetry)
 		}
 	}
 }

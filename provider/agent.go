@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kontor-cloud/kontor/audit"
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/fault"
@@ -84,6 +85,7 @@ func (s *Store) Enrol(ctx context.Context, token string, csr []byte) (wire.Enrol
 			return err
 		}
 		certificate, err = s.issue(ctx, tx, region, request)
+		noteAgent(ctx, region, certificate)
 		return err
 	})
 	if err != nil {
@@ -91,6 +93,16 @@ func (s *Store) Enrol(ctx context.Context, token string, csr []byte) (wire.Enrol
 	}
 	failpoint.Here(failpoint.EnrolDone)
 	return s.enrolled(certificate), s.reloadRevoked(ctx)
+}
+
+// noteAgent tells that the agent of a region has another certificate.
+func noteAgent(ctx context.Context, region string, c *x509.Certificate) {
+	if c != nil {
+		audit.Note(ctx, audit.Change{
+			Region: region, Resource: "kontor.exchange/v1/regions/" + region + "/agents/" + serial(c), Status: 200, After: c.Raw,
+			By: &audit.Actor{Kind: audit.Agent, Subject: region},
+		})
+	}
 }
 
 // useToken marks the token as used, in one statement that only one of many can
@@ -171,6 +183,7 @@ func (s *Store) Renew(ctx context.Context, peer *tls.ConnectionState, csr []byte
 			return errRevoked
 		}
 		certificate, err = s.issue(ctx, tx, region, request)
+		noteAgent(ctx, region, certificate)
 		return err
 	})
 	if err != nil {

@@ -137,11 +137,12 @@ func (r *Resource) names(u urn.URN) bool {
 // remove accepts r's deletion. What no agent keeps is gone at once, unless it
 // still contains something that is on its way.
 func (r *Resource) remove(ctx context.Context, tx *db.Tx, near []*Resource, revision int64, now time.Time) error {
-	version := r.Version
+	version, before, was := r.Version, r.document(ctx), r.State
 	r.leave(now)
 	if !r.Kind.Kept && !slices.ContainsFunc(near, func(n *Resource) bool { return within(n, r) }) {
 		r.GoneAt = now
 	}
+	r.noteGone(ctx, before, was)
 	r.touch(revision, now)
 	r.want(ctx, revision)
 	return update(ctx, tx, r, version)

@@ -174,8 +174,11 @@ func (s *Store) Observe(ctx context.Context, region string, batch []wire.Observa
 			r := by[o.ID]
 			if r == nil {
 				strangers = append(strangers, o.ID)
-			} else if r.observe(o, now) {
+				continue
+			}
+			if was := r.State; r.observe(o, now) {
 				changed = append(changed, r)
+				r.noteSeen(ctx, was)
 			}
 		}
 		news, tenants = len(changed), tenantsOf(changed)

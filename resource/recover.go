@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/kontor-cloud/kontor/audit"
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/seca"
@@ -53,6 +54,7 @@ func (s *Store) Recover(ctx context.Context, f Found, env Env) (written bool, er
 		r.touch(revision, now)
 		r.want(ctx, revision)
 		written = true
+		r.note(ctx, nil, audit.Change{Action: "recover", Status: 201})
 		return insert(ctx, tx, r)
 	})
 	return written, err

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kontor-cloud/kontor/audit"
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/fault"
@@ -354,17 +355,19 @@ func (d *draft) create(ctx context.Context, tx *db.Tx, region string, revision i
 	r.accept(now)
 	r.touch(revision, now)
 	r.want(ctx, revision)
+	r.note(ctx, nil, audit.Change{Status: 201})
 	return r, insert(ctx, tx, r)
 }
 
 func (d *draft) replace(ctx context.Context, tx *db.Tx, r *Resource, revision int64, now time.Time) (*Resource, error) {
-	version, shown := r.Version, *r
+	version, shown, before := r.Version, *r, r.document(ctx)
 	if err := d.fill(r); err != nil {
 		return nil, err
 	}
 	r.change("UpdateRequested", now)
 	r.touch(revision, now)
 	r.want(ctx, revision)
+	r.note(ctx, before, audit.Change{})
 	if err := update(ctx, tx, r, version); err != nil {
 		return nil, err
 	}
@@ -415,10 +418,11 @@ func (s *Store) Act(ctx context.Context, k *Kind, region string, u urn.URN, acti
 			return err
 		}
 		failpoint.Here(failpoint.ActRead)
-		version := r.Version
+		version, before := r.Version, r.document(ctx)
 		if err := r.act(action, now); err != nil {
 			return err
 		}
+		r.note(ctx, before, audit.Change{})
 		r.touch(revision, now)
 		r.want(ctx, revision)
 		return update(ctx, tx, r, version)

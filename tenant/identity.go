@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kontor-cloud/kontor/audit"
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/fault"
 )
@@ -113,6 +114,10 @@ func (s *Store) linked(ctx context.Context, who Identity) (Account, error) {
 		if err != nil || n == 0 {
 			return err
 		}
+		audit.Note(ctx, audit.Change{
+			Action: "login.first", Resource: "kontor.exchange/v1/accounts/" + a.ID, Status: 201,
+			By: &audit.Actor{Kind: audit.Login, Subject: a.ID, Issuer: who.Issuer},
+		})
 		return link(ctx, tx, who.Issuer, who.Subject, a.ID)
 	})
 	if err != nil {

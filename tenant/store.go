@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kontor-cloud/kontor/audit"
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/fault"
 )
@@ -46,6 +47,9 @@ func (s *Store) CreateTenant(ctx context.Context, t Tenant, also func(context.Co
 		}
 		if n == 0 {
 			return fault.Conflict.Errorf("there is a tenant %s already", t.Name)
+		}
+		for _, chain := range []string{"", t.Name} {
+			audit.Note(ctx, audit.Change{Chain: chain, Resource: "kontor.exchange/v1/tenants/" + t.Name, Status: 201})
 		}
 		if also == nil {
 			return nil
@@ -130,8 +134,14 @@ func scanAccount(scan func(...any) error) (a Account, err error) {
 // being unknown is a Conflict; being a member already is fine.
 func (s *Store) AddMember(ctx context.Context, tenant, account string) error {
 	defer s.verified.clear()
-	_, err := db.Exec(ctx, s.DB, `
-		INSERT INTO membership (tenant, account) VALUES ($1, $2) ON CONFLICT (tenant, account) DO NOTHING`, tenant, account)
+	err := s.DB.InTx(ctx, func(ctx context.Context, tx *db.Tx) error {
+		n, err := db.Exec(ctx, tx, `
+			INSERT INTO membership (tenant, account) VALUES ($1, $2) ON CONFLICT (tenant, account) DO NOTHING`, tenant, account)
+		if n > 0 {
+			noteMember(ctx, tenant, account, "member.add")
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("add %s to tenant %s: %w", account, tenant, err)
 	}
@@ -141,8 +151,15 @@ func (s *Store) AddMember(ctx context.Context, tenant, account string) error {
 // RemoveMember ends a membership, or returns fault.Missing.
 func (s *Store) RemoveMember(ctx context.Context, tenant, account string) error {
 	defer s.verified.clear()
-	return must(ctx, s.DB, "member "+account+" of tenant "+tenant,
-		`DELETE FROM membership WHERE tenant = $1 AND account = $2`, tenant, account)
+	return s.DB.InTx(ctx, func(ctx context.Context, tx *db.Tx) error {
+		noteMember(ctx, tenant, account, "member.remove")
+		return must(ctx, tx, "member "+account+" of tenant "+tenant,
+			`DELETE FROM membership WHERE tenant = $1 AND account = $2`, tenant, account)
+	})
+}
+
+func noteMember(ctx context.Context, tenant, account, action string) {
+	audit.Note(ctx, audit.Change{Chain: tenant, Action: action, Resource: "kontor.exchange/v1/tenants/" + tenant + "/members/" + account})
 }
 
 // Members lists the ids of a tenant's accounts.

@@ -6,11 +6,14 @@ import "github.com/kontor-cloud/kontor/seca"
 // It is read-only.
 var SystemRoles = map[string]seca.RoleSpec{
 	"seca.admin":            role(permission("*", "*")),
-	"seca.region-admin":     role(permission("seca.workspace/v1", "*"), everything("*")...),
-	"seca.workspace-admin":  role(permission("seca.workspace/v1", "get", "list", "put", "post"), everything("*")...),
+	"seca.region-admin":     role(permission("seca.workspace/v1", "*"), append(everything("*"), activity)...),
+	"seca.workspace-admin":  role(permission("seca.workspace/v1", "get", "list", "put", "post"), append(everything("*"), activity)...),
 	"seca.workspace-editor": role(permission("seca.workspace/v1", "get", "list", "put", "post"), everything("get", "list", "put", "post")...),
 	"seca.workspace-viewer": role(permission("seca.workspace/v1", "get", "list"), everything("get", "list")...),
 }
+
+// activity is the log of what happened in a workspace.
+var activity = permission("seca.activitylog/v1beta1", "list")
 
 func role(first seca.Permission, more ...seca.Permission) seca.RoleSpec {
 	return seca.RoleSpec{Permissions: append([]seca.Permission{first}, more...)}

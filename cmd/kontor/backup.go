@@ -9,11 +9,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/kontor-cloud/kontor/audit"
 	"github.com/kontor-cloud/kontor/backup"
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/fault"
@@ -88,7 +90,7 @@ func (a *app) backup(ctx context.Context, b backing, file string) error {
 	defer d.Close()
 	head := backup.Head{Version: version(), At: time.Now().UTC().Truncate(time.Millisecond)}
 	if b.keys {
-		head.Without = append(resource.Tables(), provider.ToldAgain()...)
+		head.Without = slices.Concat(resource.Tables(), provider.ToldAgain(), audit.Tables())
 	}
 	var m backup.Manifest
 	p := a.progress()

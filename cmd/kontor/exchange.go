@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kontor-cloud/kontor/api"
+	"github.com/kontor-cloud/kontor/audit"
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/issuer"
@@ -46,6 +47,8 @@ type exchangeConfig struct {
 	Linger    duration   `json:"linger,omitempty"`    // how long to serve on when told to stop, for a balancer to notice
 	Private   string     `json:"private,omitempty"`   // where health, metrics and profiles are served; off, or empty for a socket in data
 
+	AuditRetention duration `json:"auditRetention"` // how long entries of the audit log are kept; a year at least
+
 	Recover string `json:"-"` // id of the exchange that lost its database; ownID if that is in this one
 
 	OIDC []issuer.Config `json:"oidc,omitempty"` // issuers whose tokens are taken beside our own
@@ -69,6 +72,8 @@ func defaultExchange() exchangeConfig {
 		Data:   "kontor-data",
 		Listen: []listener{{Address: "127.0.0.1:8080", Profile: api.Strict}},
 		Agents: "127.0.0.1:8443",
+
+		AuditRetention: duration(400 * 24 * time.Hour),
 	}
 }
 
@@ -90,6 +95,9 @@ type exchange struct {
 // openExchange opens the database, makes what a new exchange needs, and
 // listens; nothing is served before run, but privately.
 func (a *app) openExchange(ctx context.Context, c exchangeConfig, log *slog.Logger) (_ *exchange, err error) {
+	if keep := time.Duration(c.AuditRetention); keep < audit.MinRetention {
+		return nil, usagef("auditRetention is %s; the law of many customers wants a year at least: %s", keep, audit.MinRetention)
+	}
 	x := &exchange{config: c, log: log, opened: make(chan struct{})}
 	defer func() {
 		if err != nil {
@@ -192,6 +200,7 @@ func (x *exchange) run(ctx context.Context) error {
 	if x.Recover {
 		g.Go(func() error { return x.RecoverRegions(ctx, x.noteRecovered) })
 	}
+	g.Go(func() error { return x.Audit.KeepRefused(ctx, x.HasTenant) })
 	g.Go(func() error { return job.Run(ctx, x.db, x.log, x.jobs()...) })
 	for i, ln := range x.clients {
 		serve(ctx, g, api.Server(x.Handler(x.config.Listen[i].Profile), x.log), ln)
@@ -204,6 +213,10 @@ func (x *exchange) run(ctx context.Context) error {
 // jobs is the table of what the exchange does by itself.
 func (x *exchange) jobs() []job.Job {
 	return []job.Job{
+		{Name: "seal-audit", Keep: x.Audit.Keep},
+		{Name: "prune-audit", Every: time.Hour, Do: func(ctx context.Context, now time.Time) error {
+			return x.Audit.Prune(ctx, now.Add(-time.Duration(x.config.AuditRetention)))
+		}},
 		{Name: "prune-tokens", Every: time.Hour, Do: x.Tenants.Prune},
 		{Name: "prune-enrolments", Every: time.Hour, Do: x.Providers.Prune},
 	}
@@ -267,6 +280,7 @@ const (
 // to a file that only its owner can read. Later it does nothing, unless again
 // says that the token was lost: who can write the data directory owns the exchange.
 func (x *exchange) firstToken(ctx context.Context, again bool) (file string, err error) {
+	ctx = x.bySystem(ctx, "first-token", "accounts/"+adminAccount, "")
 	file = filepath.Join(x.config.Data, "admin.token")
 	due := file + ".due" // there while the token is not in its file
 	if _, err := os.Stat(due); err == nil {
@@ -294,6 +308,14 @@ func (x *exchange) firstToken(ctx context.Context, again bool) (file string, err
 		return "", err
 	}
 	return file, os.Remove(due)
+}
+
+// bySystem has what is done with the context told of as done by who runs the
+// program, on the machine: he owns the exchange.
+func (x *exchange) bySystem(ctx context.Context, action, resource string, chains ...string) context.Context {
+	return x.Audit.With(ctx, &audit.Act{Chains: chains, Entry: audit.Entry{
+		Actor: audit.Actor{Kind: audit.System, Subject: "kontor"}, Action: action, Resource: "kontor.exchange/v1/" + resource,
+	}})
 }
 
 // writeSecret puts a file in place whole, readable by its owner alone.

@@ -47,7 +47,7 @@ func groups() []group {
 			startCommand, stopCommand, restartCommand, consoleCommand, sshCommand,
 		}},
 		{"exchange", "The exchange:", true, []func(*app) *cobra.Command{
-			loginCommand, logoutCommand, whoamiCommand, tokenCommand, accountCommand, serviceCommand, keysCommand, tenantCommand, regionCommand,
+			loginCommand, logoutCommand, whoamiCommand, tokenCommand, accountCommand, serviceCommand, keysCommand, tenantCommand, regionCommand, auditCommand,
 		}},
 		{"rule", "Buying by rule:", true, []func(*app) *cobra.Command{
 			policyCommand,

@@ -89,8 +89,9 @@ func (a *app) up(ctx context.Context, c exchangeConfig, fakes int, ready func(*e
 	if fakes > 0 {
 		regions = fakeRegions(fakes)
 	}
+	making := x.bySystem(ctx, "demo", "regions", "")
 	for _, r := range regions { // they are listed in this order
-		if err := x.Providers.CreateRegion(ctx, r); err != nil && fault.KindOf(err) != fault.Conflict {
+		if err := x.Providers.CreateRegion(making, r); err != nil && fault.KindOf(err) != fault.Conflict {
 			return fmt.Errorf("make region %s: %w", r.Name, err)
 		}
 	}
@@ -132,6 +133,7 @@ func fakeRegions(n int) []provider.Region {
 // makeDemo makes the tenant, its accounts, and the token file's account an
 // admin of it.
 func (x *exchange) makeDemo(ctx context.Context) error {
+	ctx = x.bySystem(ctx, "demo", "tenants/"+demoTenant, "", demoTenant)
 	for _, id := range []string{alice, bob} {
 		if err := x.Tenants.PutAccount(ctx, tenant.Account{ID: id}); err != nil {
 			return err
@@ -156,7 +158,7 @@ func (a *app) runRegion(ctx context.Context, x *exchange, r provider.Region, i i
 		return err
 	}
 	c := agent.Config{Dir: dir, Driver: r.Driver}
-	join, err := x.JoinToken(ctx, r.Name, time.Hour)
+	join, err := x.JoinToken(x.bySystem(ctx, "post.join", "regions/"+r.Name, ""), r.Name, time.Hour)
 	if err != nil {
 		return err
 	}

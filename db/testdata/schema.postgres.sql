@@ -26,6 +26,31 @@ answer.kind text COLLATE C NOT NULL
 answer.created_at bigint NOT NULL
 answer answer_pkey PRIMARY KEY (id)
 CREATE UNIQUE INDEX answer_pkey ON answer USING btree (id)
+audit_chain.chain text COLLATE C NOT NULL
+audit_chain.seq bigint NOT NULL
+audit_chain.hash text COLLATE C NOT NULL
+audit_chain.base_seq bigint NOT NULL
+audit_chain.base_hash text COLLATE C NOT NULL
+audit_chain audit_chain_pkey PRIMARY KEY (chain)
+CREATE UNIQUE INDEX audit_chain_pkey ON audit_chain USING btree (chain)
+audit_inbox.id text COLLATE C NOT NULL
+audit_inbox.chain text COLLATE C NOT NULL
+audit_inbox.body text COLLATE C NOT NULL
+audit_inbox audit_inbox_pkey PRIMARY KEY (id)
+CREATE UNIQUE INDEX audit_inbox_pkey ON audit_inbox USING btree (id)
+audit_log.chain text COLLATE C NOT NULL
+audit_log.seq bigint NOT NULL
+audit_log.hash text COLLATE C NOT NULL
+audit_log.body text COLLATE C NOT NULL
+audit_log.at bigint NOT NULL
+audit_log.region text COLLATE C NOT NULL
+audit_log.workspace text COLLATE C NOT NULL
+audit_log.actor text COLLATE C NOT NULL
+audit_log.resource text COLLATE C NOT NULL
+audit_log audit_log_pkey PRIMARY KEY (chain, seq)
+CREATE INDEX audit_log_at ON audit_log USING btree (chain, at, seq)
+CREATE UNIQUE INDEX audit_log_pkey ON audit_log USING btree (chain, seq)
+CREATE INDEX audit_log_place ON audit_log USING btree (chain, workspace, region, seq)
 authority.id text COLLATE C NOT NULL
 authority.private bytea NOT NULL
 authority.certificate bytea NOT NULL

@@ -23,6 +23,32 @@ CREATE TABLE answer (
 	kind       TEXT NOT NULL,
 	created_at BIGINT NOT NULL
 );
+CREATE TABLE audit_chain (
+	chain     TEXT NOT NULL PRIMARY KEY,
+	seq       BIGINT NOT NULL, -- of the last entry
+	hash      TEXT NOT NULL,
+	base_seq  BIGINT NOT NULL, -- of the last entry that was removed; 0 if none was
+	base_hash TEXT NOT NULL
+);
+CREATE TABLE audit_inbox (
+	id    TEXT NOT NULL PRIMARY KEY, -- sorts by time
+	chain TEXT NOT NULL,             -- a tenant's name, or '' for what belongs to the exchange
+	body  TEXT NOT NULL
+);
+CREATE TABLE audit_log (
+	chain     TEXT NOT NULL,
+	seq       BIGINT NOT NULL, -- from 1, without gaps
+	hash      TEXT NOT NULL,   -- of all before it and itself, in hex
+	body      TEXT NOT NULL,   -- the entry, as hashed; the columns below are copies from it
+	at        BIGINT NOT NULL,
+	region    TEXT NOT NULL,
+	workspace TEXT NOT NULL,
+	actor     TEXT NOT NULL,
+	resource  TEXT NOT NULL,
+	PRIMARY KEY (chain, seq)
+);
+CREATE INDEX audit_log_at ON audit_log (chain, at, seq);
+CREATE INDEX audit_log_place ON audit_log (chain, workspace, region, seq);
 CREATE TABLE authority (
 	id          TEXT NOT NULL PRIMARY KEY,
 	private     BYTEA NOT NULL,
