@@ -71,7 +71,8 @@ func (s *server) routes() []route {
 	}
 	rs = append(rs, route{
 		"GET", inRegion + providers + "seca.activitylog/v1beta1" + scopePaths[resource.Workspace] + "/activity-logs",
-		permission{provider: "seca.activitylog", version: "v1beta1", resource: "activity-logs", verb: "list"}, nil, (*call).listActivity,
+		permission{provider: "seca.activitylog", version: "v1beta1", resource: "activity-logs", verb: "list"},
+		nil, (*call).listActivity,
 	})
 	return append(rs, ownRoutes()...)
 }
