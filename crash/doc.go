@@ -27,7 +27,8 @@
 // A partition of half an hour is compressed: the agent lists every second
 // instead of every thirty, and is cut off for 33 s, which is beyond all the
 // exchange's own limits. Real guests are asked through it how long they have been
-// up (TestLabCrucibleOnQEMU): each is in the same boot as before, and older.
+// up (TestLabCrucibleOnQEMU, TestLabCrucibleOnOpenStack): each is in the same boot
+// as before, and older.
 //
 // Clocks are set wrong by an hour either way, and by two days, which is longer
 // than an agent's certificate lives (TestCrucibleWithClocksThatJump). Go programs

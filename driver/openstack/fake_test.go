@@ -22,11 +22,12 @@ import (
 type stack struct {
 	*httptest.Server
 
-	mu      sync.Mutex
-	rows    map[string][]row // by collection
-	posts   map[string]int
-	storage bool                           // whether there are Cinder and Glance
-	trouble func(r *http.Request) *trouble // nil, or what goes wrong with a request
+	mu       sync.Mutex
+	rows     map[string][]row // by collection
+	posts    map[string]int
+	storage  bool                           // whether there are Cinder and Glance
+	machines int                            // of ten
+	trouble  func(r *http.Request) *trouble // nil, or what goes wrong with a request
 }
 
 // A row is one thing as JSON.
@@ -100,7 +101,9 @@ func (s *stack) answer(w http.ResponseWriter, r *http.Request) {
 	case "/compute/v2.1/os-availability-zone":
 		reply(w, http.StatusOK, row{"availabilityZoneInfo": []row{{"zoneName": "az1", "zoneState": row{"available": true}}}})
 	case "/compute/v2.1/limits":
-		reply(w, http.StatusOK, row{"limits": row{"absolute": row{"maxTotalCores": 20, "totalCoresUsed": 3, "maxTotalRAMSize": -1}}})
+		reply(w, http.StatusOK, row{"limits": row{"absolute": row{
+			"maxTotalCores": 20, "totalCoresUsed": 3, "maxTotalRAMSize": -1, "maxTotalInstances": 10, "totalInstancesUsed": s.machines,
+		}}})
 	case "/network/v2.0/extensions":
 		reply(w, http.StatusOK, row{"extensions": []row{{"alias": "security-group"}, {"alias": "standard-attr-description"}, {"alias": "standard-attr-tag"}}})
 	case "/compute/v2.1/servers/detail":

@@ -214,7 +214,8 @@ func (a *account) offered(i images.Image) (driver.OfferImage, bool) {
 	return o, o.Name != "" && !ours && matches(a.config.Images, i.Name)
 }
 
-// free is what the quotas leave. One without end is said not to be known.
+// free is what the quotas leave. One without end is said not to be known. Where no
+// other machine or volume is allowed at all, there is nothing left for one.
 func (a *account) free(ctx context.Context) (driver.Capacity, error) {
 	var free driver.Capacity
 	c, err := limits.Get(ctx, a.compute, limits.GetOpts{}).Extract()
@@ -226,12 +227,18 @@ func (a *account) free(ctx context.Context) (driver.Capacity, error) {
 		gib := *ram / 1024
 		free.RAMGiB = &gib
 	}
+	if none(c.Absolute.MaxTotalInstances, c.Absolute.TotalInstancesUsed) {
+		free.VCPU, free.RAMGiB = new(int), new(int)
+	}
 	if a.volume != nil {
 		v, err := blocklimits.Get(ctx, a.volume).Extract()
 		if err != nil {
 			return free, kindOf(err, "read the limits of Cinder")
 		}
 		free.DiskGB = left(v.Absolute.MaxTotalVolumeGigabytes, v.Absolute.TotalGigabytesUsed)
+		if none(v.Absolute.MaxTotalVolumes, v.Absolute.TotalVolumesUsed) {
+			free.DiskGB = new(int)
+		}
 	}
 	if a.external == "" {
 		return free, nil
@@ -252,6 +259,9 @@ func left(limit, used int) *int {
 	n := max(0, limit-used)
 	return &n
 }
+
+// none reports whether a limit is reached. One that a cloud does not tell is 0.
+func none(limit, used int) bool { return limit > 0 && used >= limit }
 
 // flavorNamed finds the flavor behind a SKU.
 func (a *account) flavorNamed(ctx context.Context, sku string) (string, error) {

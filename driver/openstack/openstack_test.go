@@ -53,7 +53,9 @@ func TestServicesThatAreMissingAreMissingKeepers(t *testing.T) {
 }
 
 func TestInventoryTellsGPUsAndWhatQuotasLeave(t *testing.T) {
-	inv, err := newStack(t).open(t, us).Inventory(t.Context())
+	s := newStack(t)
+	c := s.open(t, us)
+	inv, err := c.Inventory(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,6 +64,11 @@ func TestInventoryTellsGPUsAndWhatQuotasLeave(t *testing.T) {
 	}
 	if f := inv.Free; f.VCPU == nil || *f.VCPU != 17 || f.RAMGiB != nil {
 		t.Errorf("free is %+v, want 17 processors and memory without limit", f)
+	}
+	s.machines = 10
+	full, err := c.Inventory(t.Context())
+	if err != nil || full.Free.VCPU == nil || *full.Free.VCPU != 0 || full.Free.RAMGiB == nil || *full.Free.RAMGiB != 0 {
+		t.Errorf("with as many machines as are allowed, free is %+v, %v", full.Free, err)
 	}
 	if !strings.Contains(inv.Platform, "2.61") {
 		t.Errorf("the microversion is that of %q, want the ceiling of the profile", inv.Platform)
