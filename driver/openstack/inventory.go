@@ -142,12 +142,15 @@ func skuName(name string) string {
 	return strings.Join(parts, ".")
 }
 
-// instanceSKU makes a flavor a size. Memory is in whole GiB; less than one is
-// said to be one.
+// instanceSKU makes a flavor a size. Memory is in whole GiB, and less than one is
+// said to be one; then a label has the figure.
 func (a *account) instanceSKU(f flavors.Flavor) (driver.InstanceSKU, bool) {
 	s := driver.InstanceSKU{
 		SKU:  driver.SKU{Name: skuName(f.Name), Labels: map[string]string{"Provider": "openstack", "Tier": f.Name}},
 		VCPU: f.VCPUs, RAMGiB: max(1, f.RAM/1024), GPU: gpuIn(f.ExtraSpecs),
+	}
+	if f.RAM%1024 != 0 {
+		s.Labels["MemoryMiB"] = strconv.Itoa(f.RAM)
 	}
 	if g, ok := known(a.config.GPUs, f.Name); ok {
 		s.GPU = &g
