@@ -26,11 +26,12 @@ test: ## everything that needs no more than ten minutes; skips say why
 race: ## the same under the race detector, without real machines
 	KONTOR_TEST_QEMU=off hack/test go test -race -count=1 -timeout 30m ./...
 
-check: lint ## vet, staticcheck, golangci-lint, gofumpt, import arrows
+check: lint ## vet, staticcheck, golangci-lint, gofumpt, import arrows, known vulnerabilities
 	go vet ./...
 	$(TOOL) staticcheck ./...
 	@out=$$($(TOOL) gofumpt -l .); test -z "$$out" || { echo "run gofumpt on:"; echo "$$out"; exit 1; }
 	go test -run TestImportArrows .
+	hack/vuln
 
 lint: $(LINT)
 	$(LINT) run ./...
@@ -53,8 +54,11 @@ crucible: ## deaths at every named moment, faults, missing safeguards, on both d
 lab: qemu image ## slow runs against real counterparts, also an OpenStack; skips say why (RUN, PACKAGES: some of them)
 	KONTOR_LAB=1 hack/lab hack/test go test -count=1 -p 1 -timeout 120m -v -run '$(or $(RUN),Lab)' $(or $(PACKAGES),./...)
 
+release: ## binaries, Debian packages, an OCI image, a Helm chart and an SBOM of this commit, in dist
+	hack/release
+
 golden: ## rewrite golden files
 	hack/test go test ./db ./driver/qemu -update
 
 clean:
-	rm -rf bin bench/latest.txt
+	rm -rf bin dist bench/latest.txt

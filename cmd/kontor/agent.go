@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,7 +24,8 @@ func agentCommand(a *app) *cobra.Command {
 		Short: "Run the agent beside a platform",
 		Long: `Run the agent beside a platform. It dials out to the exchange and needs no
 inbound port. The first start needs the join token that "kontor region join"
-printed, in a file; "-" reads it from standard input.`,
+printed, in a file: join.token in its directory, or another one; "-" is standard
+input. A token that has been used does no harm.`,
 		Example: `  kontor region join de-berlin-spree > join.token
   kontor agent --driver qemu --dir /var/lib/kontor-agent --join-file join.token`,
 		Args: cobra.NoArgs,
@@ -55,12 +57,15 @@ printed, in a file; "-" reads it from standard input.`,
 	f.StringVar(&c.Driver, "driver", "", "platform to drive: "+driverNames())
 	f.StringVar(&driverFile, "driver-config", "", "configuration file of the driver")
 	f.StringVar(&c.Private, "private", "", privateHelp)
-	f.StringVar(&joinFile, "join-file", "", "file with the join token; - is standard input")
+	f.StringVar(&joinFile, "join-file", "", "file with the join token; - is standard input (default: join.token in the directory, if it is there)")
 	return cmd
 }
 
 // readAgentFiles takes what must not stand in a command line from files.
 func (a *app) readAgentFiles(c *agent.Config, joinFile, driverFile string) error {
+	if own := filepath.Join(c.Dir, "join.token"); joinFile == "" && readable(own) {
+		joinFile = own
+	}
 	if joinFile != "" {
 		b, err := a.readFile(joinFile)
 		if err != nil {
@@ -94,6 +99,14 @@ func (a *app) runAgent(ctx context.Context, c agent.Config) error {
 	context.AfterFunc(ctx, p.Health.Draining)
 	c.Metrics, c.Health, c.Tracer = p.Metrics, p.Health, p.tracer
 	return runAgent(ctx, c, log)
+}
+
+func readable(file string) bool {
+	f, err := os.Open(file)
+	if err == nil {
+		f.Close()
+	}
+	return err == nil
 }
 
 func runAgent(ctx context.Context, c agent.Config, log *slog.Logger) error {

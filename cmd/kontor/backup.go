@@ -24,12 +24,13 @@ import (
 )
 
 // A databasePlace says where an exchange keeps its state.
-type databasePlace struct{ config, data, db string }
+type databasePlace struct{ config, data, db, envDB string }
 
-func (p *databasePlace) add(f *pflag.FlagSet) {
+func (p *databasePlace) add(a *app, f *pflag.FlagSet) {
+	p.envDB = a.env[dbVariable]
 	f.StringVar(&p.config, "config", "", "configuration file of the exchange")
 	f.StringVar(&p.data, "data", "", "data directory of the exchange (default "+defaultExchange().Data+")")
-	f.StringVar(&p.db, "db", "", "postgres://… if the exchange does not use a SQLite file there")
+	f.StringVar(&p.db, "db", "", "postgres://… if the exchange does not use a SQLite file there (or "+dbVariable+")")
 }
 
 func (p *databasePlace) url() (string, error) {
@@ -39,7 +40,7 @@ func (p *databasePlace) url() (string, error) {
 			return "", err
 		}
 	}
-	return (&exchangeFlags{data: p.data, db: p.db, profile: string(c.Listen[0].Profile)}).over(c).database(), nil
+	return (&exchangeFlags{data: p.data, db: p.db, envDB: p.envDB, profile: string(c.Listen[0].Profile)}).over(c).database(), nil
 }
 
 // A backing is one run of "kontor backup".
@@ -67,7 +68,7 @@ tell again (see "kontor serve --recover"), which makes a small file.`,
 		RunE: func(c *cobra.Command, args []string) error { return a.backup(c.Context(), b, args[0]) },
 	}
 	f := c.Flags()
-	b.place.add(f)
+	b.place.add(a, f)
 	f.StringArrayVar(&b.seal.Recipients, "recipient", nil, "encrypt for this public key of age (repeatable)")
 	f.StringVar(&b.seal.Passphrase, "passphrase-file", "", "encrypt by the passphrase in the first line of this file")
 	f.BoolVar(&b.keys, "keys", false, "leave out resources: keys, regions, tenants, accounts and tokens alone")

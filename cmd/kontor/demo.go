@@ -67,7 +67,7 @@ through the SECA API. Ends with Ctrl-C, which removes what it made.`,
 			return d.run(cmd.Context(), conf, image, once)
 		},
 	}
-	flags.add(c)
+	flags.add(a, c)
 	c.Flags().StringVar(&image, "image", "", "qcow2 file to boot; it must serve HTTP on port 80")
 	c.Flags().StringVar(&region, "in", "fr-lyon-rhone", "region to boot it in")
 	c.Flags().BoolVar(&once, "once", false, "remove everything and end when the page was fetched")

@@ -277,43 +277,46 @@ const (
 )
 
 // firstToken makes the first operator of a new exchange and writes his token
-// to a file that only its owner can read. Later it does nothing, unless again
-// says that the token was lost: who can write the data directory owns the exchange.
-func (x *exchange) firstToken(ctx context.Context, again bool) (file string, err error) {
-	ctx = x.bySystem(ctx, "first-token", "accounts/"+adminAccount, "")
+// to a file that only its owner can read. Later it does nothing.
+func (x *exchange) firstToken(ctx context.Context) (file string, err error) {
+	ctx = bySystem(ctx, x.Audit, "first-token", "accounts/"+adminAccount, "")
 	file = filepath.Join(x.config.Data, "admin.token")
 	due := file + ".due" // there while the token is not in its file
-	if _, err := os.Stat(due); err == nil {
-		again = true
-	}
-	tokens, err := x.Tenants.Tokens(ctx, adminAccount)
-	if err != nil || len(tokens) > 0 && !again {
-		return "", err
-	}
-	if accounts, err := x.Tenants.Accounts(ctx); err != nil || len(accounts) > 1 && !again {
-		return "", err
-	}
-	if err := x.Tenants.PutAccount(ctx, tenant.Account{ID: adminAccount, Display: "First operator", Operator: true}); err != nil {
-		return "", err
+	if _, err := os.Stat(due); err != nil {
+		if accounts, err := x.Tenants.Accounts(ctx); err != nil || len(accounts) > 1 {
+			return "", err
+		}
+		if tokens, err := x.Tenants.Tokens(ctx, adminAccount); err != nil || len(tokens) > 0 {
+			return "", err
+		}
 	}
 	if err := writeSecret(due, ""); err != nil {
 		return "", err
 	}
-	_, secret, err := x.Tenants.NewToken(ctx, adminAccount, "first", adminTokenTTL, seca.Scope{})
+	t, err := operatorToken(ctx, x.Tenants, "first")
 	if err != nil {
 		return "", err
 	}
 	failpoint.Here(failpoint.TokenMade)
-	if err := writeSecret(file, secret); err != nil {
+	if err := writeSecret(file, t.Token); err != nil {
 		return "", err
 	}
 	return file, os.Remove(due)
 }
 
+// operatorToken makes a token for the operator "admin", and him if need be.
+func operatorToken(ctx context.Context, s *tenant.Store, name string) (issued, error) {
+	if err := s.PutAccount(ctx, tenant.Account{ID: adminAccount, Display: "First operator", Operator: true}); err != nil {
+		return issued{}, err
+	}
+	t, secret, err := s.NewToken(ctx, adminAccount, name, adminTokenTTL, seca.Scope{})
+	return issued{ID: t.ID, Token: secret, ExpiresAt: t.ExpiresAt}, err
+}
+
 // bySystem has what is done with the context told of as done by who runs the
 // program, on the machine: he owns the exchange.
-func (x *exchange) bySystem(ctx context.Context, action, resource string, chains ...string) context.Context {
-	return x.Audit.With(ctx, &audit.Act{Chains: chains, Entry: audit.Entry{
+func bySystem(ctx context.Context, l *audit.Log, action, resource string, chains ...string) context.Context {
+	return l.With(ctx, &audit.Act{Chains: chains, Entry: audit.Entry{
 		Actor: audit.Actor{Kind: audit.System, Subject: "kontor"}, Action: action, Resource: "kontor.exchange/v1/" + resource,
 	}})
 }

@@ -167,7 +167,7 @@ func (a *app) prepared(ctx context.Context, j joining, c agent.Config, run bool)
 		c.Join = j.Token
 		return a.runAgent(ctx, c)
 	}
-	command := fmt.Sprintf("kontor agent --config %s --join-file %s", file, token)
+	command := "kontor agent --config " + file
 	if a.structured() {
 		return a.write(map[string]any{"config": file, "joinFile": token, "command": command, "expiresAt": j.ExpiresAt})
 	}

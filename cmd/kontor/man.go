@@ -39,8 +39,14 @@ func versionCommand(a *app) *cobra.Command {
 	}
 }
 
+// release is set by hack/release.
+var release string
+
 // version is what the build knows of itself: a release, or a commit.
 func version() string {
+	if release != "" {
+		return release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

@@ -43,7 +43,7 @@ Tokens and certificates that were revoked after the backup are good again; revok
 		RunE: func(c *cobra.Command, args []string) error { return a.restore(c.Context(), r, args[0]) },
 	}
 	f := c.Flags()
-	r.place.add(f)
+	r.place.add(a, f)
 	f.StringVar(&r.seal.Identity, "identity", "", "file with the secret key of age that opens the backup")
 	f.StringVar(&r.seal.Passphrase, "passphrase-file", "", "file with the passphrase in its first line")
 	f.BoolVar(&r.verify, "verify", false, "only read the backup and compare all digests")

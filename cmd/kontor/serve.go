@@ -16,21 +16,26 @@ import (
 	"github.com/kontor-cloud/kontor/api"
 )
 
+// dbVariable is where a URL of PostgreSQL with a password can be, as every user
+// of a machine reads arguments.
+const dbVariable = "KONTOR_DB"
+
 // exchangeFlags are the flags that "serve" and "up" share; they go over the file.
 type exchangeFlags struct {
-	config, data, db, url, agents, agentURL, profile string
-	recover, private                                 string
-	listen                                           []string
-	plainHTTP                                        bool
-	linger                                           time.Duration
+	config, data, db, envDB, url, agents, agentURL, profile string
+	recover, private                                        string
+	listen                                                  []string
+	plainHTTP                                               bool
+	linger                                                  time.Duration
 }
 
-func (e *exchangeFlags) add(c *cobra.Command) {
+func (e *exchangeFlags) add(a *app, c *cobra.Command) {
+	e.envDB = a.env[dbVariable]
 	d := defaultExchange()
 	f := c.Flags()
 	f.StringVar(&e.config, "config", "", "configuration file (see kontor config default)")
 	f.StringVar(&e.data, "data", "", "directory for the database and the first token (default "+d.Data+")")
-	f.StringVar(&e.db, "db", "", "postgres://… instead of a SQLite file in the data directory")
+	f.StringVar(&e.db, "db", "", "postgres://… instead of a SQLite file in the data directory; with a password, rather in the configuration or in "+dbVariable)
 	f.StringArrayVar(&e.listen, "listen", nil, "HOST:PORT for clients, or HOST:PORT,suite with another profile; repeatable (default "+d.Listen[0].Address+")")
 	f.StringVar(&e.profile, "profile", string(api.Strict), "how requests are refused: strict (as SECA says) or suite (412, as its conformance suite wants)")
 	f.StringVar(&e.url, "url", "", "where clients reach the exchange, if not at its first address")
@@ -58,7 +63,7 @@ func (e *exchangeFlags) over(c exchangeConfig) exchangeConfig {
 	for _, f := range []struct {
 		to   *string
 		from string
-	}{{&c.Data, e.data}, {&c.DB, e.db}, {&c.URL, e.url}, {&c.Agents, e.agents}, {&c.AgentURL, e.agentURL}, {&c.Recover, e.recover}, {&c.Private, e.private}} {
+	}{{&c.Data, e.data}, {&c.DB, cmp.Or(e.db, e.envDB)}, {&c.URL, e.url}, {&c.Agents, e.agents}, {&c.AgentURL, e.agentURL}, {&c.Recover, e.recover}, {&c.Private, e.private}} {
 		if f.from != "" {
 			*f.to = f.from
 		}
@@ -85,12 +90,12 @@ func (e *exchangeFlags) over(c exchangeConfig) exchangeConfig {
 
 func serveCommand(a *app) *cobra.Command {
 	var flags exchangeFlags
-	var newToken bool
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run an exchange",
 		Long: `Run an exchange. At its first start it makes an operator account and writes that
-account's token to admin.token in the data directory, readable by you alone.`,
+account's token to admin.token in the data directory, readable by you alone (if
+it is lost: kontor token rescue).`,
 		Example: "  kontor serve --data /var/lib/kontor --listen 127.0.0.1:8080 --agents 0.0.0.0:8443 --agent-url https://exchange.example.eu:8443",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -98,16 +103,15 @@ account's token to admin.token in the data directory, readable by you alone.`,
 			if err != nil {
 				return err
 			}
-			return a.serve(cmd.Context(), conf, newToken)
+			return a.serve(cmd.Context(), conf)
 		},
 	}
-	c.Flags().BoolVar(&newToken, "new-admin-token", false, "write another admin.token, when the first was lost")
-	flags.add(c)
+	flags.add(a, c)
 	return c
 }
 
 // serve runs an exchange until c.Linger after the end of ctx.
-func (a *app) serve(ctx context.Context, c exchangeConfig, newToken bool) error {
+func (a *app) serve(ctx context.Context, c exchangeConfig) error {
 	told := ctx
 	ctx, cancel := later(ctx, time.Duration(c.Linger))
 	defer cancel()
@@ -117,7 +121,7 @@ func (a *app) serve(ctx context.Context, c exchangeConfig, newToken bool) error 
 	}
 	defer x.close()
 	context.AfterFunc(told, x.private.Health.Draining)
-	file, err := x.firstToken(ctx, newToken)
+	file, err := x.firstToken(ctx)
 	if err != nil {
 		return fmt.Errorf("make the first operator: %w", err)
 	}

@@ -12,7 +12,7 @@ import (
 
 func tokenCommand(a *app) *cobra.Command {
 	var account string
-	c := family("token", "Manage the tokens of an account", a.tokenCreate(&account), a.tokenList(&account), a.tokenRotate(&account), a.tokenRevoke(&account))
+	c := family("token", "Manage the tokens of an account", a.tokenCreate(&account), a.tokenList(&account), a.tokenRotate(&account), a.tokenRevoke(&account), a.tokenRescue())
 	c.PersistentFlags().StringVar(&account, "account", "", "account (by default your own)")
 	_ = c.RegisterFlagCompletionFunc("account", a.completes(a.namesOf("account"))) // the flag is there
 	return c

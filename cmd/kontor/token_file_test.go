@@ -20,7 +20,7 @@ func TestFirstTokenComesAfterADeathBeforeItsFile(t *testing.T) {
 	defer x.close()
 	token := filepath.Join(c.Data, "admin.token")
 	for _, want := range []bool{true, false} { // once written, it is not written again
-		if _, err := x.firstToken(t.Context(), false); err != nil {
+		if _, err := x.firstToken(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Remove(token); (err == nil) != want {
@@ -30,7 +30,7 @@ func TestFirstTokenComesAfterADeathBeforeItsFile(t *testing.T) {
 	if err := os.WriteFile(token+".due", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := x.firstToken(t.Context(), false); err != nil {
+	if _, err := x.firstToken(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(token); err != nil {

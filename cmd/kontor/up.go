@@ -63,7 +63,7 @@ Virtual machines go on when it stops, and are found again at the next start.`,
 			})
 		},
 	}
-	flags.add(c)
+	flags.add(a, c)
 	c.Flags().IntVar(&fakes, "fake", 0, "start this many fake regions instead of QEMU hosts")
 	return c
 }
@@ -79,7 +79,7 @@ func (a *app) up(ctx context.Context, c exchangeConfig, fakes int, ready func(*e
 	}
 	defer x.close()
 	context.AfterFunc(ctx, x.private.Health.Draining)
-	if _, err := x.firstToken(ctx, false); err != nil {
+	if _, err := x.firstToken(ctx); err != nil {
 		return fmt.Errorf("make the first operator: %w", err)
 	}
 	if err := x.makeDemo(ctx); err != nil {
@@ -89,7 +89,7 @@ func (a *app) up(ctx context.Context, c exchangeConfig, fakes int, ready func(*e
 	if fakes > 0 {
 		regions = fakeRegions(fakes)
 	}
-	making := x.bySystem(ctx, "demo", "regions", "")
+	making := bySystem(ctx, x.Audit, "demo", "regions", "")
 	for _, r := range regions { // they are listed in this order
 		if err := x.Providers.CreateRegion(making, r); err != nil && fault.KindOf(err) != fault.Conflict {
 			return fmt.Errorf("make region %s: %w", r.Name, err)
@@ -133,7 +133,7 @@ func fakeRegions(n int) []provider.Region {
 // makeDemo makes the tenant, its accounts, and the token file's account an
 // admin of it.
 func (x *exchange) makeDemo(ctx context.Context) error {
-	ctx = x.bySystem(ctx, "demo", "tenants/"+demoTenant, "", demoTenant)
+	ctx = bySystem(ctx, x.Audit, "demo", "tenants/"+demoTenant, "", demoTenant)
 	for _, id := range []string{alice, bob} {
 		if err := x.Tenants.PutAccount(ctx, tenant.Account{ID: id}); err != nil {
 			return err
@@ -158,7 +158,7 @@ func (a *app) runRegion(ctx context.Context, x *exchange, r provider.Region, i i
 		return err
 	}
 	c := agent.Config{Dir: dir, Driver: r.Driver}
-	join, err := x.JoinToken(x.bySystem(ctx, "post.join", "regions/"+r.Name, ""), r.Name, time.Hour)
+	join, err := x.JoinToken(bySystem(ctx, x.Audit, "post.join", "regions/"+r.Name, ""), r.Name, time.Hour)
 	if err != nil {
 		return err
 	}

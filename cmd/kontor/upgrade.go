@@ -47,7 +47,7 @@ The upgrade itself is: put the new program in place and start "kontor serve" ane
 		},
 	}
 	f := c.Flags()
-	u.place.add(f)
+	u.place.add(a, f)
 	f.BoolVar(&u.check, "check", false, "only look, which is all that this command can do")
 	f.BoolVar(&u.quick, "quick", false, "do not try the migrations on a copy")
 	a.outputFlag(f, "json")

@@ -51,7 +51,7 @@ later run also finds an end that was cut off, and a log that was written anew.`,
 			return err
 		},
 	}
-	v.place.add(c.Flags())
+	v.place.add(a, c.Flags())
 	c.Flags().StringVar(&v.head, "head", "", "SEQ:HASH of an entry, as printed before")
 	return c
 }
