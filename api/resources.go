@@ -123,7 +123,7 @@ func (c *call) list() (reply, error) {
 		return c.withSystemRoles(q, []seca.Document{}), nil
 	}
 	rs, after, err := c.server.Resources.List(c.ctx, c.regionName(), c.at, resource.Page{
-		Size: q.limit, After: q.after, Deleted: q.deleted, Match: q.match(),
+		Size: q.limit, After: q.after, Deleted: q.deleted, Match: q.match(), By: q.selector.term(),
 	})
 	if err != nil {
 		return reply{}, err

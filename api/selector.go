@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/resource"
 )
 
 // A selector is a conjunction of terms over labels (SECA v1.7, "labels"):
@@ -75,6 +76,22 @@ func (t *term) parseNumber(s string) (err error) {
 		}
 	}
 	return nil
+}
+
+// term gives what an index can answer: a label with its value, or else a label
+// that must be there, as for a pattern or a comparison. Nil is nothing.
+func (s selector) term() (best *resource.Term) {
+	for _, t := range s {
+		switch {
+		case t.op == "!=" || strings.Contains(t.key, "*"):
+			continue
+		case t.op == "=" && !strings.Contains(t.value, "*"):
+			return &resource.Term{Key: t.key, Value: &t.value}
+		case best == nil:
+			best = &resource.Term{Key: t.key}
+		}
+	}
+	return best
 }
 
 // matches reports whether every term holds.

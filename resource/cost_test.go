@@ -76,7 +76,7 @@ func TestStatementsPerBatch(t *testing.T) {
 			}
 			batch[n].Generation, batch[n].Presence, batch[n].State = batch[n].Generation+1, wire.Absent, ""
 		}
-		report(4, "a hundred that are gone", batch)
+		report(5, "a hundred that are gone", batch)
 		if n, err := s.Count(t.Context(), "r1", "t1", "w1"); err != nil || n != 0 {
 			t.Errorf("%d are left, %v", n, err)
 		}

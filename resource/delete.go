@@ -145,5 +145,8 @@ func (r *Resource) remove(ctx context.Context, tx *db.Tx, near []*Resource, revi
 	r.noteGone(ctx, before, was)
 	r.touch(revision, now)
 	r.want(ctx, revision)
-	return update(ctx, tx, r, version)
+	if err := update(ctx, tx, r, version); err != nil || r.GoneAt.IsZero() || len(r.Labels) == 0 {
+		return err
+	}
+	return unlabel(ctx, tx, []string{r.ID})
 }

@@ -241,12 +241,15 @@ func settleAll(ctx context.Context, tx *db.Tx, region string, changed []*Resourc
 	if err := updateObserved(ctx, tx, rows); err != nil || len(gone) == 0 {
 		return woken, err
 	}
-	_, err = db.Exec(ctx, tx, `UPDATE resource SET gone_at = $1, modified_at = $1, version = version + 1, revision = $2
+	left, err := db.All(ctx, tx, db.Scan[string], `UPDATE resource SET gone_at = $1, modified_at = $1, version = version + 1, revision = $2
 		WHERE region = $3 AND kind = 'workspace' AND deleted_at IS NOT NULL AND gone_at IS NULL AND NOT EXISTS (
 			SELECT 1 FROM resource c WHERE c.region = resource.region AND c.tenant = resource.tenant
-			AND resource.urn = 'seca.workspace/v1/tenants/' || c.tenant || '/workspaces/' || c.workspace AND c.gone_at IS NULL)`,
-		db.Micros(now), revision, region)
-	return woken, err
+			AND resource.urn = 'seca.workspace/v1/tenants/' || c.tenant || '/workspaces/' || c.workspace AND c.gone_at IS NULL)
+		RETURNING id`, db.Micros(now), revision, region)
+	if err != nil {
+		return 0, err
+	}
+	return woken, unlabel(ctx, tx, append(gone, left...))
 }
 
 func dedupe(rs []*Resource) []*Resource {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/kontor-cloud/kontor/db"
@@ -39,7 +38,7 @@ func NewStore(d *db.DB) *Store {
 
 // Tables names the tables that hold resources: what a backup of an exchange's
 // keys leaves out.
-func Tables() []string { return []string{"resource", "feed"} }
+func Tables() []string { return []string{"resource", "label", "feed"} }
 
 // columns in the order of scan and of values.
 const columns = `id, region, urn, kind, labels, annotations, extensions, spec, wanted, sku,
@@ -146,9 +145,11 @@ func (r *Resource) sound() error {
 func insert(ctx context.Context, tx *db.Tx, r *Resource) error {
 	args := append([]any{r.ID, r.Region, r.URN.String(), r.Kind.Name}, r.values()...)
 	args = append(args, r.URN.Tenant, r.URN.Workspace)
-	_, err := db.Exec(ctx, tx, `INSERT INTO resource (`+columns+`, tenant, workspace)
-		VALUES (`+db.In(1, len(args))+`)`, args...)
-	return err
+	if _, err := db.Exec(ctx, tx, `INSERT INTO resource (`+columns+`, tenant, workspace)
+		VALUES (`+db.In(1, len(args))+`)`, args...); err != nil {
+		return err
+	}
+	return relabel(ctx, tx, r, nil)
 }
 
 // update writes r back if nobody else has since it was read.
@@ -245,77 +246,6 @@ func padding(region string, values []string) []any {
 		args = append(args, values[min(i, len(values)-1)])
 	}
 	return args
-}
-
-// Deleted says which resources a list is about.
-type Deleted int
-
-// The three lists of SECA.
-const (
-	Live        Deleted = iota
-	WithDeleted         // live and deleted
-	OnlyDeleted
-)
-
-// A Page is a request for a part of a list. After is where the last one ended.
-type Page struct {
-	Size    int
-	After   string // "urn id" of the last item seen, or ""
-	Deleted Deleted
-	Match   func(labels map[string]string) bool // nil matches all
-}
-
-// List returns the resources of a collection in the order of their names, and
-// where the next page starts, "" after the last. The name in u is ignored.
-func (s *Store) List(ctx context.Context, region string, u urn.URN, page Page) ([]*Resource, string, error) {
-	from, to := prefix(u)
-	k, ok := KindNamed(u.Collection)
-	if !ok {
-		return nil, "", fault.Missing.Errorf("no collection %q", u.Collection)
-	}
-	id := ""
-	if page.After != "" {
-		// A token from elsewhere must not widen the range: it comes from the client.
-		if !strings.HasPrefix(page.After, from) {
-			return nil, "", fault.Malformed.Errorf("the skip token is of another list; start again without it")
-		}
-		from, id, _ = strings.Cut(page.After, " ")
-	}
-	var out []*Resource
-	for {
-		batch, err := s.batch(ctx, region, k, from, id, to, page.Size+1, page.Deleted)
-		if err != nil {
-			return nil, "", err
-		}
-		for _, r := range batch {
-			if page.Match == nil || page.Match(r.Labels) {
-				if len(out) == page.Size {
-					last := out[len(out)-1]
-					return out, last.URN.String() + " " + last.ID, nil
-				}
-				out = append(out, r)
-			}
-			from, id = r.URN.String(), r.ID
-		}
-		if len(batch) <= page.Size {
-			return out, "", nil
-		}
-	}
-}
-
-// batch reads on within a range of URNs. The kind keeps out what lies within the
-// things of the collection: subnets are named below their networks.
-func (s *Store) batch(ctx context.Context, region string, k *Kind, from, id, to string, n int, deleted Deleted) ([]*Resource, error) {
-	if deleted == Live { // one name, one live resource
-		return db.All(ctx, s.db, scan, `SELECT `+columns+` FROM resource
-			WHERE region = $1 AND urn > $2 AND urn < $3 AND kind = $4 AND gone_at IS NULL ORDER BY urn LIMIT $5`, region, from, to, k.Name, n)
-	}
-	gone := ""
-	if deleted == OnlyDeleted {
-		gone = "gone_at IS NOT NULL AND"
-	}
-	return db.All(ctx, s.db, scan, `SELECT `+columns+` FROM resource
-		WHERE `+gone+` region = $1 AND (urn, id) > ($2, $3) AND urn < $4 AND kind = $5 ORDER BY urn, id LIMIT $6`, region, from, id, to, k.Name, n)
 }
 
 // Count returns how many live resources a workspace holds.

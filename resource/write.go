@@ -371,6 +371,9 @@ func (d *draft) replace(ctx context.Context, tx *db.Tx, r *Resource, revision in
 	if err := update(ctx, tx, r, version); err != nil {
 		return nil, err
 	}
+	if err := relabel(ctx, tx, r, shown.Labels); err != nil {
+		return nil, err
+	}
 	if shown.State == seca.Active {
 		r = &Resource{}
 		*r = shown

@@ -97,6 +97,17 @@ job.error text COLLATE C NOT NULL
 job.failures bigint NOT NULL
 job job_pkey PRIMARY KEY (name)
 CREATE UNIQUE INDEX job_pkey ON job USING btree (name)
+label.id text NOT NULL
+label.region text NOT NULL
+label.kind text NOT NULL
+label.urn text NOT NULL
+label.key text NOT NULL
+label.value text NOT NULL
+label label_id_fkey FOREIGN KEY (id) REFERENCES resource(id) ON DELETE CASCADE
+label label_pkey PRIMARY KEY (id, key)
+CREATE INDEX label_key ON label USING btree (region, kind, key, urn, id)
+CREATE UNIQUE INDEX label_pkey ON label USING btree (id, key)
+CREATE INDEX label_value ON label USING btree (region, kind, key, value, urn, id)
 membership.tenant text COLLATE C NOT NULL
 membership.account text COLLATE C NOT NULL
 membership membership_account_fkey FOREIGN KEY (account) REFERENCES account(id) ON DELETE CASCADE
@@ -167,7 +178,7 @@ resource resource_pkey PRIMARY KEY (id)
 CREATE INDEX resource_feed ON resource USING btree (region, wanted_revision)
 CREATE UNIQUE INDEX resource_live ON resource USING btree (region, urn) WHERE (gone_at IS NULL)
 CREATE UNIQUE INDEX resource_pkey ON resource USING btree (id)
-CREATE INDEX resource_place ON resource USING btree (region, tenant, workspace, kind) WHERE (gone_at IS NULL)
+CREATE INDEX resource_place ON resource USING btree (region, tenant, workspace, kind, urn) WHERE (gone_at IS NULL)
 CREATE INDEX resource_tombstone ON resource USING btree (region, urn, id) WHERE (gone_at IS NOT NULL)
 signing_key.id text COLLATE C NOT NULL
 signing_key.private bytea NOT NULL

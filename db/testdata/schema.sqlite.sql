@@ -89,6 +89,17 @@ CREATE TABLE job (
 	error    TEXT NOT NULL, -- of the last run; empty if it went well
 	failures BIGINT NOT NULL -- runs in a row that failed
 );
+CREATE TABLE label (
+    id     TEXT NOT NULL REFERENCES resource (id) ON DELETE CASCADE,
+    region TEXT NOT NULL,
+    kind   TEXT NOT NULL,
+    urn    TEXT NOT NULL,
+    key    TEXT NOT NULL,
+    value  TEXT NOT NULL,
+    PRIMARY KEY (id, key)
+);
+CREATE INDEX label_key ON label (region, kind, key, urn, id);
+CREATE INDEX label_value ON label (region, kind, key, value, urn, id);
 CREATE TABLE membership (
 	tenant  TEXT NOT NULL REFERENCES tenant (name) ON DELETE CASCADE,
 	account TEXT NOT NULL REFERENCES account (id) ON DELETE CASCADE,
@@ -155,7 +166,7 @@ CREATE TABLE resource (
 );
 CREATE INDEX resource_feed ON resource (region, wanted_revision);
 CREATE UNIQUE INDEX resource_live ON resource (region, urn) WHERE gone_at IS NULL;
-CREATE INDEX resource_place ON resource (region, tenant, workspace, kind) WHERE gone_at IS NULL;
+CREATE INDEX resource_place ON resource (region, tenant, workspace, kind, urn) WHERE gone_at IS NULL;
 CREATE INDEX resource_tombstone ON resource (region, urn, id) WHERE gone_at IS NOT NULL;
 CREATE TABLE signing_key (
 	id         TEXT NOT NULL PRIMARY KEY,
