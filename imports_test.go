@@ -22,9 +22,10 @@ var may = map[string]string{
 	"driver/openstack": "driver fault",
 	"driver/qemu":      "driver fault driver/qemu/vnet", "driver/qemu/vnet": "driver fault",
 	// nouns, each importing only what stands before it
-	"tenant":   "audit db fault seca urn",
-	"provider": "audit db driver failpoint fault seca urn wire tenant",
-	"resource": "audit db driver failpoint fault seca urn wire tenant provider",
+	"tenant":                "audit db fault seca urn",
+	"provider":              "audit db driver failpoint fault seca urn wire tenant",
+	"resource":              "audit db driver failpoint fault seca urn wire tenant provider",
+	"resource/resourcetest": "db",
 	// edges
 	"issuer": "fault tenant",
 	"api":    "audit db driver failpoint fault job seca urn wire telemetry tenant provider resource",
