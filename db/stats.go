@@ -65,3 +65,12 @@ func (d *DB) Ping(ctx context.Context) error {
 	_, err := One(ctx, d, Scan[int], `SELECT 1`)
 	return err
 }
+
+// Size is how many bytes the database takes on its disk, about.
+func (d *DB) Size(ctx context.Context) (int64, error) {
+	query := `SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()`
+	if d.postgres {
+		query = `SELECT pg_database_size(current_database())`
+	}
+	return One(ctx, d, Scan[int64], query)
+}

@@ -25,6 +25,7 @@ type census struct {
 	resources []resource.Count
 	orphans   map[string]int
 	jobs      []job.Outcome
+	size      int64 // of the database, in bytes
 }
 
 func (x *exchange) census(ctx context.Context) (c census, err error) {
@@ -34,7 +35,10 @@ func (x *exchange) census(ctx context.Context) (c census, err error) {
 	if c.orphans, err = x.Providers.CountOrphans(ctx); err != nil {
 		return c, err
 	}
-	c.jobs, err = job.Outcomes(ctx, x.db)
+	if c.jobs, err = job.Outcomes(ctx, x.db); err != nil {
+		return c, err
+	}
+	c.size, err = x.db.Size(ctx)
 	return c, err
 }
 
@@ -153,6 +157,8 @@ func (x *exchange) resourceRows(of *telemetry.Survey[census]) []telemetry.Row {
 		},
 		gauge("kontor_resources_counted_timestamp_seconds", "When resources, orphans and jobs were last counted; that is done for at most a hundredth of the time.",
 			func() float64 { _, at, _ := of.Read(); return moment(at) }),
+		gauge("kontor_db_size_bytes", "About what the database takes on its disk.",
+			func() float64 { c, _, _ := of.Read(); return float64(c.size) }),
 		{
 			Name: "kontor_orphans", Help: "Things on the platform of a region that carry the exchange's id and that it does not know.", Type: telemetry.Gauge, Labels: []string{"region"},
 			Read: func(put telemetry.Put) {

@@ -29,8 +29,9 @@ func (x *exchange) pages() map[string]telemetry.Page {
 	return map[string]telemetry.Page{
 		"about":  aboutPage,
 		"config": func(context.Context) (any, error) { return x.config.shown(), nil },
-		"database": x.whenOpen(func(context.Context) (any, error) {
-			return map[string]any{"postgres": x.db.Postgres(), "peers": x.db.Bus().Peers(), "stats": x.db.Stats()}, nil
+		"database": x.whenOpen(func(ctx context.Context) (any, error) {
+			size, err := x.db.Size(ctx)
+			return map[string]any{"postgres": x.db.Postgres(), "peers": x.db.Bus().Peers(), "stats": x.db.Stats(), "bytes": size}, err
 		}),
 		"regions": x.whenOpen(x.regionsPage),
 		"jobs":    x.whenOpen(func(ctx context.Context) (any, error) { return job.Outcomes(ctx, x.db) }),

@@ -52,7 +52,7 @@ func shortDir(t testing.TB) string {
 // there is something to see.
 func used(t testing.TB, db string) *exchange {
 	t.Helper()
-	x, stop := start(t, shortDir(t), db, 1)
+	x, stop := startLogging(t, shortDir(t), db, 1, "debug")
 	t.Cleanup(stop)
 	cl := customer(t, x)
 	place := client.Place{Tenant: demoTenant, Region: "fake-1", Workspace: "w"}

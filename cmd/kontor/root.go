@@ -53,7 +53,7 @@ func groups() []group {
 			policyCommand,
 		}},
 		{"running", "Running Kontor:", false, []func(*app) *cobra.Command{
-			serveCommand, agentCommand, doctorCommand, upCommand, demoCommand, backupCommand, restoreCommand, upgradeCommand, configCommand, networkCommand, consoleKeeperCommand,
+			serveCommand, agentCommand, doctorCommand, upCommand, demoCommand, topCommand, debugCommand, backupCommand, restoreCommand, upgradeCommand, configCommand, networkCommand, consoleKeeperCommand,
 		}},
 		{"settings", "Settings and manual:", false, []func(*app) *cobra.Command{
 			contextCommand, manCommand, versionCommand,

@@ -19,11 +19,17 @@ import (
 // start runs "up" with fake regions on a data directory. stop ends it.
 func start(t testing.TB, data, db string, fakes int) (x *exchange, stop func()) {
 	t.Helper()
+	return startLogging(t, data, db, fakes, "error")
+}
+
+// startLogging is start with a log that nobody but the private listener shows.
+func startLogging(t testing.TB, data, db string, fakes int, level string) (x *exchange, stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	c := defaultExchange()
 	c.Data, c.DB, c.Agents = data, db, "127.0.0.1:0"
 	c.Listen = []listener{{Address: "127.0.0.1:0", Profile: api.Strict}}
-	a := &app{env: map[string]string{"KONTOR_LOG_LEVEL": "error"}, stdout: io.Discard, stderr: io.Discard}
+	a := &app{env: map[string]string{"KONTOR_LOG_LEVEL": level}, stdout: io.Discard, stderr: io.Discard}
 	ready, ended := make(chan *exchange, 1), make(chan error, 1)
 	go func() { ended <- a.up(ctx, c, fakes, func(x *exchange) { ready <- x }) }()
 	stop = func() {
