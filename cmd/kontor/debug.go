@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,7 +70,7 @@ func (a *app) bundle(ctx context.Context, address, out string, cpu time.Duration
 	t := tar.NewWriter(z)
 	parts := bundled
 	if cpu > 0 {
-		parts = append(parts[:len(parts):len(parts)], struct{ path, name string }{
+		parts = append(slices.Clip(parts), struct{ path, name string }{
 			"/debug/pprof/profile?" + url.Values{"seconds": {fmt.Sprint(max(1, int(cpu.Seconds())))}}.Encode(), "cpu.pprof",
 		})
 	}
