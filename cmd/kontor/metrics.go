@@ -190,7 +190,7 @@ func (x *exchange) jobRows(of *telemetry.Survey[census]) []telemetry.Row {
 			}
 		}
 	}
-	name := []string{"job"}
+	name := []string{"name"} // "job" is a label of Prometheus itself
 	return []telemetry.Row{
 		{
 			Name: "kontor_job_failures", Help: "Runs of background work in a row that failed.", Type: telemetry.Gauge, Labels: name,

@@ -88,7 +88,7 @@ func TestMetrics(t *testing.T) {
 				`kontor_feed_lag_seconds{region="fake-1"}`,
 				`kontor_orphans{region="fake-1"} 0`,
 				`kontor_observations_total{outcome="news"}`,
-				`kontor_job_failures{job="prune-tokens"} 0`,
+				`kontor_job_failures{name="prune-tokens"} 0`,
 				`kontor_agent_resources{kind="block-storage",region="fake-1",state="active"} 1`,
 				`kontor_driver_call_duration_seconds_count{kind="block-storage",operation="ensure",outcome="ok",region="fake-1"}`,
 				`kontor_driver_call_duration_seconds_count{kind="block-storage",operation="list",outcome="ok",region="fake-1"}`,
