@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kontor-cloud/kontor/seca"
@@ -284,6 +287,35 @@ func TestStreamsEndWhenTheProcessGoes(t *testing.T) {
 			}
 		case <-time.After(20 * time.Second):
 			t.Error("the stream goes on")
+		}
+	})
+}
+
+// A sluggish client takes nothing until its deadline.
+type sluggish struct {
+	http.ResponseWriter
+	deadline time.Time
+}
+
+func (s *sluggish) SetWriteDeadline(t time.Time) error { s.deadline = t; return nil }
+func (s *sluggish) FlushError() error                  { return nil }
+
+func (s *sluggish) Write([]byte) (int, error) {
+	time.Sleep(time.Until(s.deadline))
+	return 0, os.ErrDeadlineExceeded
+}
+
+// TestASlowReaderIsLetGo: he holds a stream for a moment, and memory never.
+func TestASlowReaderIsLetGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &sluggish{}
+		r := &reader{w: w, out: http.NewResponseController(w)}
+		began := time.Now()
+		if err := r.send("data: {}\n\n"); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("sent: %v", err)
+		}
+		if took := time.Since(began); took != slowest {
+			t.Errorf("he is waited for %v", took)
 		}
 	})
 }

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/hex"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -134,9 +136,14 @@ const (
 func (x *traced) volume(name, parent string) {
 	x.t.Helper()
 	x.call("PUT", volumePath+name, `{"spec":`+benchVolume+`}`, parent)
-	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(x.call("GET", volumePath+name, "", ""), `"state":"active"`); time.Sleep(5 * time.Millisecond) {
+	x.await("the volume to be active", func() bool { return strings.Contains(x.call("GET", volumePath+name, "", ""), `"state":"active"`) })
+}
+
+func (x *traced) await(what string, yes func() bool) {
+	x.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !yes(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			x.t.Fatal("the volume does not become active")
+			x.t.Fatal("waited in vain for ", what)
 		}
 	}
 }
@@ -151,6 +158,9 @@ func TestOneTraceFromTheCustomerToThePlatformAndBack(t *testing.T) {
 	const seen, unseen = "4bf92f3577b34da6a3ce929d0e0e4736", "4bf92f3577b34da6a3ce929d0e0e4737"
 	x.volume("seen", "00-"+seen+"-00f067aa0ba902b7-01")
 	x.volume("unseen", "00-"+unseen+"-00f067aa0ba902b7-00")
+	const end = "4bf92f3577b34da6a3ce929d0e0e4738"
+	x.call("DELETE", volumePath+"seen", "", "00-"+end+"-00f067aa0ba902b7-01")
+	x.await("the volume to go", func() bool { return !strings.Contains(x.call("GET", strings.TrimSuffix(volumePath, "/"), "", ""), `"seen"`) })
 	x.stop()
 	if len(s.bad) > 0 {
 		t.Error("not OTLP: ", s.bad)
@@ -158,8 +168,31 @@ func TestOneTraceFromTheCustomerToThePlatformAndBack(t *testing.T) {
 	if n := len(s.of(unseen)); n > 0 {
 		t.Errorf("%d spans of a trace that its client does not record", n)
 	}
+	const route = " /regions/{region}/providers/seca.storage/v1/tenants/{tenant}/workspaces/{workspace}/block-storages/{name}"
+	s.want(t, seen,
+		"the client → PUT"+route,
+		"PUT"+route+" → db transaction",
+		"db transaction → db query",
+		"PUT"+route+" → ensure block-storage",
+		"ensure block-storage → journal",
+		"ensure block-storage → platform ensure",
+		"PUT"+route+" → observe active",
+	)
+	s.want(t, end,
+		"the client → DELETE"+route,
+		"DELETE"+route+" → delete block-storage",
+		"delete block-storage → platform delete",
+		"DELETE"+route+" → look block-storage",
+		"look block-storage → platform list",
+		"DELETE"+route+" → observe deleting",
+	)
+}
+
+// want looks for spans of a trace, each below its parent.
+func (s *sink) want(t *testing.T, trace string, wants ...string) {
+	t.Helper()
 	name := map[string]string{"00f067aa0ba902b7": "the client"}
-	spans := s.of(seen)
+	spans := s.of(trace)
 	for _, span := range spans {
 		name[hex.EncodeToString(span.SpanId)] = span.Name
 	}
@@ -167,23 +200,9 @@ func TestOneTraceFromTheCustomerToThePlatformAndBack(t *testing.T) {
 	for _, span := range spans {
 		got[name[hex.EncodeToString(span.ParentSpanId)]+" → "+span.Name] = true
 	}
-	const put = "PUT /regions/{region}/providers/seca.storage/v1/tenants/{tenant}/workspaces/{workspace}/block-storages/{name}"
-	for _, want := range []string{
-		"the client → " + put,
-		put + " → db transaction",
-		"db transaction → db query",
-		put + " → ensure block-storage",
-		"ensure block-storage → journal",
-		"ensure block-storage → platform ensure",
-		put + " → observe active",
-	} {
-		if !got[want] {
-			t.Errorf("no %s", want)
-		}
-	}
-	if t.Failed() {
-		for g := range got {
-			t.Log(g)
+	for _, w := range wants {
+		if !got[w] {
+			t.Errorf("no %s; there is %s", w, slices.Sorted(maps.Keys(got)))
 		}
 	}
 }
