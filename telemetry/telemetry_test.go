@@ -123,24 +123,34 @@ func TestReadiness(t *testing.T) {
 
 func TestSurveyTakesAHundredth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := 0
-		s := &Survey[int]{Take: func(context.Context) (int, error) {
-			time.Sleep(200 * time.Millisecond)
+		n, takes := 0, 200*time.Millisecond
+		s := NewSurvey(func(ctx context.Context) (int, error) {
+			select {
+			case <-time.After(takes):
+			case <-ctx.Done():
+			}
 			if n++; n == 2 {
 				return 0, errors.New("away")
 			}
-			return n, nil
-		}}
+			return n, ctx.Err()
+		}, slog.New(slog.DiscardHandler))
 		began := time.Now()
 		for time.Since(began) < 55*time.Second {
 			s.Read()
 			time.Sleep(time.Second)
 		}
-		if n != 3 {
-			t.Errorf("taken %d times in a minute", n)
+		if v, at := s.Read(); n != 3 || v != 3 || time.Since(at) > 40*time.Second {
+			t.Errorf("taken %d times in a minute, %d is of %v", n, v, at)
 		}
-		if v, at, err := s.Read(); v != 3 || err != nil || time.Since(at) > 40*time.Second {
-			t.Error(v, at, err)
+		takes = time.Hour
+		time.Sleep(time.Minute)
+		asked := time.Now()
+		if v, _ := s.Read(); v != 3 || time.Since(asked) != patience {
+			t.Errorf("%d after %v", v, time.Since(asked))
+		}
+		s.Close()
+		if v, _ := s.Read(); v != 3 || n != 4 {
+			t.Errorf("read %d after the end, taken %d times", v, n)
 		}
 	})
 }

@@ -85,6 +85,7 @@ type exchange struct {
 	*api.Exchange
 	config  exchangeConfig
 	private *private
+	survey  *telemetry.Survey[census]
 	opened  chan struct{} // closed when all the rest is there
 	db      *db.DB
 	log     *slog.Logger
@@ -141,6 +142,7 @@ func (a *app) openExchange(ctx context.Context, c exchangeConfig, log *slog.Logg
 		x.db.Traced(traceDatabase)
 		x.Resources.Trace = telemetry.ParentOf
 	}
+	x.survey = telemetry.NewSurvey(x.census, log)
 	x.private.Metrics.Add(nil, x.metrics())
 	x.private.Health.Check("database", x.db.Ping)
 	close(x.opened)
@@ -262,6 +264,9 @@ func (x *exchange) close() {
 		if ln != nil {
 			_ = ln.Close() // also closed by its server
 		}
+	}
+	if x.survey != nil {
+		x.survey.Close()
 	}
 	if x.db != nil {
 		if err := x.db.Close(); err != nil {

@@ -12,9 +12,8 @@ import (
 
 // metrics is what an exchange shows of itself beside its requests.
 func (x *exchange) metrics() []telemetry.Row {
-	census := &telemetry.Survey[census]{Take: x.census}
 	var all []telemetry.Row
-	for _, rows := range [][]telemetry.Row{x.databaseRows(), x.regionRows(), x.resourceRows(census), x.jobRows(census)} {
+	for _, rows := range [][]telemetry.Row{x.databaseRows(), x.regionRows(), x.resourceRows(), x.jobRows()} {
 		all = append(all, rows...)
 	}
 	return all
@@ -144,25 +143,25 @@ func (x *exchange) regionRows() []telemetry.Row {
 	}
 }
 
-func (x *exchange) resourceRows(of *telemetry.Survey[census]) []telemetry.Row {
+func (x *exchange) resourceRows() []telemetry.Row {
 	return []telemetry.Row{
 		{
 			Name: "kontor_resources", Help: "Live resources of the whole exchange, by kind and state, as last counted.", Type: telemetry.Gauge, Labels: []string{"kind", "state"},
 			Read: func(put telemetry.Put) {
-				c, _, _ := of.Read()
+				c, _ := x.survey.Read()
 				for _, n := range c.resources {
 					put(float64(n.N), n.Kind, n.State)
 				}
 			},
 		},
 		gauge("kontor_resources_counted_timestamp_seconds", "When resources, orphans and jobs were last counted; that is done for at most a hundredth of the time.",
-			func() float64 { _, at, _ := of.Read(); return moment(at) }),
+			func() float64 { _, at := x.survey.Read(); return moment(at) }),
 		gauge("kontor_db_size_bytes", "About what the database takes on its disk.",
-			func() float64 { c, _, _ := of.Read(); return float64(c.size) }),
+			func() float64 { c, _ := x.survey.Read(); return float64(c.size) }),
 		{
 			Name: "kontor_orphans", Help: "Things on the platform of a region that carry the exchange's id and that it does not know.", Type: telemetry.Gauge, Labels: []string{"region"},
 			Read: func(put telemetry.Put) {
-				c, _, _ := of.Read()
+				c, _ := x.survey.Read()
 				for _, r := range x.Providers.Snapshot().All() {
 					put(float64(c.orphans[r.Name]), r.Name)
 				}
@@ -181,10 +180,10 @@ func (x *exchange) resourceRows(of *telemetry.Survey[census]) []telemetry.Row {
 }
 
 // jobRows are of the whole exchange: whichever process led did the work.
-func (x *exchange) jobRows(of *telemetry.Survey[census]) []telemetry.Row {
+func (x *exchange) jobRows() []telemetry.Row {
 	each := func(read func(job.Outcome) float64) func(telemetry.Put) {
 		return func(put telemetry.Put) {
-			c, _, _ := of.Read()
+			c, _ := x.survey.Read()
 			for _, o := range c.jobs {
 				put(read(o), o.Name)
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"io"
@@ -115,30 +116,53 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+// A process is an exchange outside of the test.
+type process struct {
+	t   *testing.T
+	cmd *exec.Cmd
+	url string
+	log bytes.Buffer
+}
+
+// startProcess runs a command that says where it is ready.
+func startProcess(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.Command("kontor", append(args, "--listen", "127.0.0.1:0")...)}
+	p.cmd.Stderr = &p.log
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err, p.log.String())
+	}
+	p.url = strings.TrimPrefix(strings.TrimSpace(line), "ready ")
+	return p
+}
+
+func (p *process) stop() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := p.cmd.Wait(); err != nil {
+		p.t.Error(err, p.log.String())
+	}
+}
+
 // TestDrain ends a process while it serves: it says so first, serves on, and then goes.
 func TestDrain(t *testing.T) {
 	dir := shortDir(t)
-	cmd := exec.Command("kontor", "serve", "--data", dir, "--listen", "127.0.0.1:0", "--agents", "127.0.0.1:0", "--linger", "1s")
-	var log bytes.Buffer
-	cmd.Stderr = &log
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line := make([]byte, 256)
-	n, err := out.Read(line)
-	if err != nil {
-		t.Fatal(err, log.String())
-	}
-	public := strings.TrimPrefix(strings.TrimSpace(string(line[:n])), "ready ")
+	p := startProcess(t, "serve", "--data", dir, "--agents", "127.0.0.1:0", "--linger", "1s")
 	private := privateDefault(dir)
 	state := func() (int, int) {
 		inside, _ := shown(t, private, "/readyz")
 		outside := 0
-		if resp, err := http.Get(public + "/readyz"); err == nil {
+		if resp, err := http.Get(p.url + "/readyz"); err == nil {
 			resp.Body.Close()
 			outside = resp.StatusCode
 		}
@@ -152,12 +176,12 @@ func TestDrain(t *testing.T) {
 				return
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("readyz: %d inside and %d outside, want %d\n%s", inside, outside, want, log.String())
+				t.Fatalf("readyz: %d inside and %d outside, want %d\n%s", inside, outside, want, p.log.String())
 			}
 		}
 	}
 	await(http.StatusOK)
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	await(http.StatusServiceUnavailable)
@@ -166,12 +190,12 @@ func TestDrain(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &why); err != nil || len(why.Reasons) != 1 || why.Reasons[0].Check != "drain" {
 		t.Error(body, err)
 	}
-	resp, err := http.Get(public + "/healthz")
+	resp, err := http.Get(p.url + "/healthz")
 	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Errorf("it does not serve any more: %v %v", resp, err)
 	}
-	if err := cmd.Wait(); err != nil {
-		t.Error(err, log.String())
+	if err := p.cmd.Wait(); err != nil {
+		t.Error(err, p.log.String())
 	}
 	if _, err := os.Stat(filepath.Join(dir, "private.sock")); err == nil {
 		t.Error("the socket stays")

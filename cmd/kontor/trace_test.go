@@ -1,19 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"encoding/hex"
 	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -63,47 +60,21 @@ func (s *sink) of(trace string) (found []*otlp.Span) {
 // A traced exchange is a process of its own, as the environment says where
 // traces go.
 type traced struct {
-	t     *testing.T
-	cmd   *exec.Cmd
-	url   string
+	*process
 	token string
-	log   bytes.Buffer
 }
 
 func startTraced(t *testing.T, to string) *traced {
+	t.Helper()
 	dir := shortDir(t)
-	x := &traced{t: t, cmd: exec.Command("kontor", "up", "--fake", "1", "--data", dir, "--listen", "127.0.0.1:0")}
-	x.cmd.Env = append(os.Environ(), "OTEL_EXPORTER_OTLP_ENDPOINT="+to, "OTEL_BSP_SCHEDULE_DELAY=50")
-	x.cmd.Stderr = &x.log
-	out, err := x.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := x.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line := make([]byte, 256)
-	n, err := out.Read(line)
-	if err != nil {
-		t.Fatal(err, x.log.String())
-	}
-	x.url = strings.TrimPrefix(strings.TrimSpace(string(line[:n])), "ready ")
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", to)
+	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
+	p := startProcess(t, "up", "--fake", "1", "--data", dir)
 	token, err := os.ReadFile(filepath.Join(dir, "admin.token"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	x.token = strings.TrimSpace(string(token))
-	return x
-}
-
-func (x *traced) stop() {
-	x.t.Helper()
-	if err := x.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		x.t.Fatal(err)
-	}
-	if err := x.cmd.Wait(); err != nil {
-		x.t.Error(err, x.log.String())
-	}
+	return &traced{p, strings.TrimSpace(string(token))}
 }
 
 func (x *traced) call(method, path, body, parent string) string {
@@ -160,7 +131,9 @@ func TestOneTraceFromTheCustomerToThePlatformAndBack(t *testing.T) {
 	x.volume("unseen", "00-"+unseen+"-00f067aa0ba902b7-00")
 	const end = "4bf92f3577b34da6a3ce929d0e0e4738"
 	x.call("DELETE", volumePath+"seen", "", "00-"+end+"-00f067aa0ba902b7-01")
-	x.await("the volume to go", func() bool { return !strings.Contains(x.call("GET", strings.TrimSuffix(volumePath, "/"), "", ""), `"seen"`) })
+	x.await("the volume to go", func() bool {
+		return !strings.Contains(x.call("GET", strings.TrimSuffix(volumePath, "/"), "", ""), `"seen"`)
+	})
 	x.stop()
 	if len(s.bad) > 0 {
 		t.Error("not OTLP: ", s.bad)
