@@ -157,7 +157,7 @@ func (p *process) stop() {
 // TestDrain ends a process while it serves: it says so first, serves on, and then goes.
 func TestDrain(t *testing.T) {
 	dir := shortDir(t)
-	p := startProcess(t, "serve", "--data", dir, "--agents", "127.0.0.1:0", "--linger", "1s")
+	p := startProcess(t, "serve", "--data", dir, "--agents", "127.0.0.1:0", "--linger", "3s")
 	private := privateDefault(dir)
 	state := func() (int, int) {
 		inside, _ := shown(t, private, "/readyz")
