@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -81,6 +82,9 @@ func (a *app) bundle(ctx context.Context, address, out string, cpu time.Duration
 			text, err = io.ReadAll(r)
 			return err
 		})
+		if errors.Is(err, fault.Missing) { // an agent has no database
+			continue
+		}
 		name := p.name
 		if err != nil {
 			if missed++; missed == len(parts) {

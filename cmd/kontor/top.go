@@ -46,6 +46,9 @@ func inspect(ctx context.Context, address, path string, to func(io.Reader) error
 		return fault.Unavailable.Errorf("no process is to be seen at %s; say where with --data or --private: %w", address, err)
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusNotFound {
+		return fault.Missing.Errorf("%s has no %s", address, path)
+	}
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusServiceUnavailable {
 		return fault.Unavailable.Errorf("%s answers %s to %s", address, resp.Status, path)
 	}
