@@ -142,7 +142,7 @@ func TestLongerNeverCostsLess(t *testing.T) {
 			Kind:     rapid.SampledFrom([]offer.Kind{offer.Instance, offer.Volume, offer.PublicIP, offer.Traffic}).Draw(t, "kind"),
 			Price:    money.Amount{Nano: rapid.Int64Range(0, 1e12).Draw(t, "price"), Currency: money.EUR},
 			Rounding: rapid.SampledFrom([]offer.Rounding{offer.BySecond, offer.ByHour, ""}).Draw(t, "rounding"),
-			Minimum:  time.Duration(rapid.Int64Range(0, 1e15).Draw(t, "minimum")),
+			Minimum:  offer.Term(rapid.Int64Range(0, 1e15).Draw(t, "minimum")),
 		}
 		n := offer.Need{Kind: r.Kind, Count: rapid.Int64Range(1, 10).Draw(t, "count"), GiB: rapid.Int64Range(0, 1000).Draw(t, "gib")}
 		d := time.Duration(rapid.Int64Range(0, 1e16).Draw(t, "d"))

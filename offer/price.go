@@ -21,13 +21,13 @@ const (
 
 // A Rate is the price of one sku in one region.
 type Rate struct {
-	Kind     Kind
-	SKU      string // "" for public addresses and egress
-	As       string
-	Price    money.Amount // for an hour, a GiB and month, or a GiB
-	Rounding Rounding
-	Minimum  time.Duration
-	FreeGiB  int64
+	Kind     Kind         `json:"kind"`
+	SKU      string       `json:"sku,omitempty"` // "" for public addresses and egress
+	As       string       `json:"as,omitempty"`
+	Price    money.Amount `json:"price"` // for an hour, a GiB and month, or a GiB
+	Rounding Rounding     `json:"rounding,omitempty"`
+	Minimum  Term         `json:"minimum,omitempty"`
+	FreeGiB  int64        `json:"freeGiB,omitempty"`
 }
 
 const (
@@ -68,7 +68,7 @@ func (s *Sheet) Rates(region string) []Rate {
 	p, c := s.Regions[region], s.Currency
 	var all []Rate
 	hourly := func(k Kind, sku string, h Hourly) {
-		all = append(all, Rate{k, sku, h.As, h.Hour.In(c), h.Rounding, time.Duration(h.Minimum), 0})
+		all = append(all, Rate{k, sku, h.As, h.Hour.In(c), h.Rounding, h.Minimum, 0})
 	}
 	for sku, h := range p.Instances {
 		hourly(Instance, sku, h)
@@ -77,7 +77,7 @@ func (s *Sheet) Rates(region string) []Rate {
 		hourly(Network, sku, h)
 	}
 	for sku, m := range p.Volumes {
-		all = append(all, Rate{Volume, sku, m.As, m.GiBMonth.In(c), m.Rounding, time.Duration(m.Minimum), 0})
+		all = append(all, Rate{Volume, sku, m.As, m.GiBMonth.In(c), m.Rounding, m.Minimum, 0})
 	}
 	if p.PublicIP != nil {
 		hourly(PublicIP, "", *p.PublicIP)
@@ -128,7 +128,7 @@ func (r Rate) billed(d time.Duration) int64 {
 	if r.Rounding == ByHour {
 		unit = time.Hour
 	}
-	d = max(d, r.Minimum)
+	d = max(d, time.Duration(r.Minimum))
 	return int64((d + unit - 1) / unit * (unit / time.Second))
 }
 

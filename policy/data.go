@@ -33,6 +33,7 @@ type Data struct {
 	Digest    Digest    // of all of it but the presets
 
 	schemes map[string]*Scheme
+	asOf    [2]string // of laws and schemes
 }
 
 // Countries are sets of countries, as of a day.
@@ -86,16 +87,16 @@ func Load(dir fs.FS) (*Data, error) {
 			return nil, err
 		}
 	}
-	d.Laws, d.Schemes = laws.Laws, schemes.Schemes
-	if err := d.check(laws.AsOf, schemes.AsOf); err != nil {
+	d.Laws, d.Schemes, d.asOf = laws.Laws, schemes.Schemes, [2]string{laws.AsOf, schemes.AsOf}
+	if err := d.check(); err != nil {
 		return nil, err
 	}
 	return d, d.loadPresets(dir)
 }
 
 // check reports what is wrong with the data, and sums it up.
-func (d *Data) check(dates ...string) error {
-	for _, day := range append(dates, d.Countries.AsOf, d.SEAL.AsOf) {
+func (d *Data) check() error {
+	for _, day := range append(d.asOf[:], d.Countries.AsOf, d.SEAL.AsOf) {
 		if _, err := time.Parse(time.DateOnly, day); err != nil {
 			return fault.Invalid.Errorf("each file of data needs asOf, a day like 2026-10-01: %w", err)
 		}
@@ -117,9 +118,34 @@ func (d *Data) check(dates ...string) error {
 		return fault.Invalid.Errorf("seal.yaml: the weights of sov1 to sov8 must sum to 100, not %d", sum)
 	}
 	slices.SortFunc(d.Laws, func(a, b Law) int { return cmp.Compare(a.ID, b.ID) })
-	b, err := json.Marshal([]any{d.Countries, d.Laws, d.Schemes, d.SEAL})
+	b, err := d.MarshalJSON()
 	d.Digest = sha256.Sum256(b)
 	return err
+}
+
+// written is the data as it is kept with decisions, and summed up.
+type written struct {
+	Countries Countries `json:"countries"`
+	LawsAsOf  string    `json:"lawsAsOf"`
+	Laws      []Law     `json:"laws"`
+	CertsAsOf string    `json:"schemesAsOf"`
+	Schemes   []Scheme  `json:"schemes"`
+	SEAL      SEAL      `json:"seal"`
+}
+
+// MarshalJSON writes the data without the ready-made policies.
+func (d *Data) MarshalJSON() ([]byte, error) {
+	return json.Marshal(written{d.Countries, d.asOf[0], d.Laws, d.asOf[1], d.Schemes, d.SEAL})
+}
+
+// ParseData reads what MarshalJSON wrote.
+func ParseData(b []byte) (*Data, error) {
+	var w written
+	if err := json.Unmarshal(b, &w); err != nil {
+		return nil, fault.Malformed.Errorf("read data: %w", err)
+	}
+	d := &Data{Countries: w.Countries, Laws: w.Laws, Schemes: w.Schemes, SEAL: w.SEAL, asOf: [2]string{w.LawsAsOf, w.CertsAsOf}}
+	return d, d.check()
 }
 
 func (d *Data) loadPresets(dir fs.FS) error {

@@ -289,3 +289,6 @@ func (q *question) judgeSEAL() {
 		}
 	}
 }
+
+// Name is that of the policy.
+func (b *Bound) Name() string { return b.program.Policy.Name }
