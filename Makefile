@@ -42,7 +42,7 @@ $(LINT): tools/lint.mod
 
 bench: ## benchmarks, ten runs, compared with bench/baseline.txt
 	mkdir -p bench
-	hack/test go test -run '^$$' -bench . -benchmem -count $(or $(COUNT),10) ./money ./policy ./offer ./db ./resource ./api ./agent ./driver/... ./cmd/kontor | tee bench/latest.txt
+	hack/test go test -run '^$$' -bench . -benchmem -count $(or $(COUNT),10) ./money ./policy ./offer ./placement ./db ./resource ./api ./agent ./driver/... ./cmd/kontor | tee bench/latest.txt
 	$(TOOL) benchstat $(wildcard bench/baseline.txt) bench/latest.txt
 
 fuzz: ## every fuzzer for FUZZTIME (default 1m)
