@@ -88,7 +88,7 @@ func BenchmarkDecideP99(b *testing.B) {
 			changed := w.candidate(3)
 			var took []time.Duration
 			for b.Loop() {
-				changed.State.Free.VCPU = number(w.Int64N(100))
+				changed.State.Free.VCPU = new(w.Int64N(100))
 				var err error
 				if m, err = m.With(changed); err != nil {
 					b.Fatal(err)
@@ -149,7 +149,7 @@ func BenchmarkChange(b *testing.B) {
 	c := w.candidate(3)
 	b.ReportAllocs()
 	for b.Loop() {
-		c.State.Free.VCPU = number(w.Int64N(100))
+		c.State.Free.VCPU = new(w.Int64N(100))
 		var err error
 		if m, err = m.With(c); err != nil {
 			b.Fatal(err)

@@ -73,7 +73,7 @@ func (r *run) checkChoice(c *candidate) {
 
 func (r *run) checkState(c *candidate, g *Group) {
 	s := &c.State
-	if s.Liveness != "alive" && !(r.order.Silent && s.Liveness == "silent") {
+	if s.Liveness != "alive" && (!r.order.Silent || s.Liveness != "silent") {
 		r.add(Health, "agent", words("alive"), words(s.Liveness), 0)
 	}
 	for _, k := range g.Kinds {

@@ -45,8 +45,6 @@ func euros(s string) money.Amount {
 	return a
 }
 
-func number(n int64) *int64 { return &n }
-
 // right is a candidate that fulfils what wanted asks for.
 func right() placement.Candidate {
 	return placement.Candidate{
@@ -68,7 +66,7 @@ func right() placement.Candidate {
 		},
 		State: placement.State{
 			Liveness: "alive", Zones: []string{"a", "b"}, Kinds: []string{"instance", "block-storage"}, Features: []string{"anti-affinity"},
-			Free: placement.Capacity{VCPU: number(4), RAMGiB: number(64), DiskGiB: number(1000), PublicIPs: number(1)}, Reliability: number(999_900), Start: 60,
+			Free: placement.Capacity{VCPU: new(int64(4)), RAMGiB: new(int64(64)), DiskGiB: new(int64(1000)), PublicIPs: new(int64(1))}, Reliability: new(int64(999_900)), Start: 60,
 		},
 	}
 }
@@ -153,7 +151,7 @@ var violations = []struct {
 		"latency Lyon: needed at most 10.0 ms, had 10.001 ms", func(r *placement.Request) { r.Near.Max = 0 },
 	},
 	{
-		"capacity", func(c *placement.Candidate) { c.State.Free.VCPU = number(1) },
+		"capacity", func(c *placement.Candidate) { c.State.Free.VCPU = new(int64(1)) },
 		"capacity vCPU: needed 2, had 1", nil,
 	},
 	{
@@ -173,7 +171,7 @@ var violations = []struct {
 		"zones zones: needed at least 2, had 1", func(r *placement.Request) { r.Groups[0].Zones = 0 },
 	},
 	{
-		"reliability", func(c *placement.Candidate) { c.State.Reliability = number(998_000) },
+		"reliability", func(c *placement.Candidate) { c.State.Reliability = new(int64(998_000)) },
 		"reliability uptime: needed at least 99.90 %, had 99.80 %", func(r *placement.Request) { r.MinReliability = 0 },
 	},
 	{

@@ -25,7 +25,7 @@ func (w world) maybe(n int64) *int64 {
 	if w.IntN(4) == 0 {
 		return nil
 	}
-	return number(w.Int64N(n + 1))
+	return new(w.Int64N(n + 1))
 }
 
 func (w world) claim(attribute string, value any) policy.Claim {
