@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -111,6 +112,9 @@ func (a *app) unavailable(err error) string {
 	var p *client.Problem
 	if errors.As(err, &p) || errors.Is(err, context.DeadlineExceeded) {
 		return "again in a while"
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return "--ca FILE, with the authority that the exchange's certificate is of, if you know it to be the right one"
 	}
 	return "whether the exchange runs there: " + a.settings.URL
 }

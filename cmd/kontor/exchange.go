@@ -43,6 +43,7 @@ type exchangeConfig struct {
 	URL       string     `json:"url,omitempty"`       // where clients reach the first listener, if not at its address
 	Agents    string     `json:"agents"`              // address for agents, mutual TLS
 	AgentURL  string     `json:"agentURL,omitempty"`  // where agents reach it, if not at its address
+	TLS       *tlsFiles  `json:"tls,omitempty"`       // what clients are served with
 	PlainHTTP bool       `json:"plainHTTP,omitempty"` // serve clients without TLS beyond loopback, behind a proxy that has it
 	Linger    duration   `json:"linger,omitempty"`    // how long to serve on when told to stop, for a balancer to notice
 	Private   string     `json:"private,omitempty"`   // where health, metrics and profiles are served; off, or empty for a socket in data
@@ -86,7 +87,8 @@ type exchange struct {
 	config  exchangeConfig
 	private *private
 	survey  *telemetry.Survey[census]
-	opened  chan struct{} // closed when all the rest is there
+	shown   *fileCertificate // to clients; nil without TLS
+	opened  chan struct{}    // closed when all the rest is there
 	db      *db.DB
 	log     *slog.Logger
 	clients []net.Listener
@@ -110,6 +112,11 @@ func (a *app) openExchange(ctx context.Context, c exchangeConfig, log *slog.Logg
 	}
 	if x.private, err = a.openPrivate(ctx, c.Private, c.Data, x.pages(), log); err != nil {
 		return nil, err
+	}
+	if c.TLS != nil {
+		if x.shown, err = openCertificate(*c.TLS, log); err != nil {
+			return nil, err
+		}
 	}
 	if err := x.listen(ctx); err != nil {
 		return nil, err
@@ -160,8 +167,8 @@ func (x *exchange) listen(ctx context.Context) error {
 			return fmt.Errorf("listen for clients: %w", err)
 		}
 		x.clients = append(x.clients, ln)
-		if a, ok := ln.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() && !x.config.PlainHTTP {
-			return usagef("%s is not a loopback address and this listener has no TLS; put a TLS proxy in front and say --plain-http, or listen on 127.0.0.1", l.Address)
+		if a, ok := ln.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() && !x.config.PlainHTTP && x.shown == nil {
+			return usagef("%s is not a loopback address and this listener has no TLS; say --tls-cert and --tls-key, or listen on 127.0.0.1, or put a TLS proxy in front and say --plain-http", l.Address)
 		}
 	}
 	if len(x.clients) == 0 {
@@ -179,7 +186,11 @@ func (x *exchange) publicURL() string {
 	if x.config.URL != "" {
 		return x.config.URL
 	}
-	return "http://" + x.clients[0].Addr().String()
+	scheme := "http://"
+	if x.shown != nil {
+		scheme = "https://"
+	}
+	return scheme + x.clients[0].Addr().String()
 }
 
 func (x *exchange) agentURL() string {
@@ -199,12 +210,18 @@ func (x *exchange) run(ctx context.Context) error {
 	defer x.private.Health.Draining()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return x.db.Bus().Run(ctx) })
+	if x.shown != nil {
+		g.Go(func() error { return x.shown.watch(ctx) })
+	}
 	if x.Recover {
 		g.Go(func() error { return x.RecoverRegions(ctx, x.noteRecovered) })
 	}
 	g.Go(func() error { return x.Audit.KeepRefused(ctx, x.HasTenant) })
 	g.Go(func() error { return job.Run(ctx, x.db, x.log, x.jobs()...) })
 	for i, ln := range x.clients {
+		if x.shown != nil {
+			ln = tls.NewListener(ln, x.shown.config())
+		}
 		serve(ctx, g, api.Server(x.Handler(x.config.Listen[i].Profile), x.log), ln)
 	}
 	agents := api.Server(x.AgentHandler(), x.log)

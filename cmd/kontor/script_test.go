@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 //	await FILE           wait until it is there
 //	byhand               make a machine, its disk and its network at the platform of the fake region itself
 //	postgres             name an empty PostgreSQL in $POSTGRES, where the condition [postgres] holds
+//	certificate NAME     write NAME.pem and NAME.key for 127.0.0.1, by an authority of its own in NAME.ca
 //	old NNNN DIR         put the database of an older version there: tenant demo, region fake-1, workspace shop
 //	issuer               start an OpenID Connect provider in whose browser everybody says yes, trusted by oidc.yaml
 //	capture VAR          put standard output of the last command into a variable
@@ -56,7 +57,7 @@ func scripts() testscript.Params {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"up": scriptUp, "down": scriptDown, "code": scriptCode, "soon": scriptSoon, "postgres": scriptPostgres,
-			"mode": scriptMode, "await": scriptAwait, "capture": scriptCapture, "old": scriptOld, "byhand": scriptByHand, "issuer": scriptIssuer,
+			"mode": scriptMode, "await": scriptAwait, "capture": scriptCapture, "old": scriptOld, "certificate": scriptCertificate, "byhand": scriptByHand, "issuer": scriptIssuer,
 		},
 		Condition: func(c string) (bool, error) {
 			if c != "postgres" {

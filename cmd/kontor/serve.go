@@ -27,6 +27,7 @@ type exchangeFlags struct {
 	listen                                                  []string
 	plainHTTP                                               bool
 	linger                                                  time.Duration
+	tls                                                     tlsFiles
 }
 
 func (e *exchangeFlags) add(a *app, c *cobra.Command) {
@@ -45,6 +46,8 @@ func (e *exchangeFlags) add(a *app, c *cobra.Command) {
 	f.Lookup("recover").NoOptDefVal = ownID
 	f.DurationVar(&e.linger, "linger", 0, "serve on for so long when told to stop, and send clients elsewhere; with a balancer, longer than it needs to notice")
 	f.StringVar(&e.private, "private", "", privateHelp)
+	f.StringVar(&e.tls.Certificate, "tls-cert", "", "file with the certificate for clients and those of its issuers (PEM), read anew when it changes")
+	f.StringVar(&e.tls.Key, "tls-key", "", "file with its key (PEM)")
 	f.BoolVar(&e.plainHTTP, "plain-http", false, "serve clients without TLS beyond loopback, behind a proxy that has it")
 }
 
@@ -82,6 +85,9 @@ func (e *exchangeFlags) over(c exchangeConfig) exchangeConfig {
 		c.Listen[0].Profile = api.Profile(e.profile)
 	}
 	c.PlainHTTP = c.PlainHTTP || e.plainHTTP
+	if e.tls != (tlsFiles{}) {
+		c.TLS = &e.tls
+	}
 	if e.linger != 0 {
 		c.Linger = duration(e.linger)
 	}
