@@ -49,7 +49,11 @@ func (s *server) agent(do func(r *http.Request, region string) (any, error)) htt
 		s.log.DebugContext(r.Context(), "agent called", "region", region, "path", r.URL.Path)
 		s.Providers.Seen(region, time.Now())
 		defer func() { s.Providers.Seen(region, time.Now()) }() // a poll lasts nearly as long as an agent may be silent
-		return do(r, region)
+		out, err := do(r, region)
+		if err == nil { // a poll waits, and the certificate may have been revoked meanwhile
+			_, err = s.Providers.RegionOf(r.Context(), r.TLS)
+		}
+		return out, err
 	})
 }
 

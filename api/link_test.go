@@ -170,9 +170,22 @@ func TestAgentSpeaksForItsRegionAlone(t *testing.T) {
 			t.Errorf("too many observations: %d, want 413", status)
 		}
 
-		check(t, w.Providers.Revoke(t.Context(), "r1"))
+		polled := make(chan int, 1)
+		go func() {
+			polled <- r1.post(wire.PathChanges, wire.Follow{Since: mine.Revision, Wait: time.Minute}, nil)
+		}()
+		w.do("acme-admin", "GET", region+"seca.compute"+shop+"/instances", "")
+		if status, b := w.do("op", "POST", "/providers/kontor.exchange/v1/regions/r1/revoke", ""); status != 204 {
+			t.Fatal("revoke: ", status, b)
+		}
 		if status := r1.post(wire.PathChanges, wire.Follow{}, nil); status != 401 {
 			t.Errorf("with a revoked certificate: %d, want 401", status)
+		}
+		if status, b := w.do("acme-admin", "PUT", region+"seca.storage"+shop+"/block-storages/late", aVolume); status != 201 {
+			t.Fatal("put: ", status, b)
+		}
+		if status := <-polled; status != 401 {
+			t.Errorf("a poll that waited meanwhile: %d, want 401", status)
 		}
 	})
 }

@@ -54,6 +54,8 @@ func ownRoutes() []route {
 		{"PUT", base + "/regions/{name}", op, nil, (*call).putRegion},
 		{"DELETE", base + "/regions/{name}", op, nil, (*call).deleteRegion},
 		{"POST", base + "/regions/{name}/join", op, nil, (*call).join},
+		{"GET", base + "/regions/{name}/agents", op, nil, (*call).listAgents},
+		{"POST", base + "/regions/{name}/revoke", op, nil, (*call).revokeAgent},
 		{"POST", base + "/regions/{name}/resync", op, nil, (*call).resync},
 		{"GET", base + "/regions/{name}/strays", op, nil, (*call).listStrays},
 		{"POST", base + "/regions/{name}/import", op, nil, (*call).importStrays},

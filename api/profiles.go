@@ -158,6 +158,29 @@ func (c *call) listOrphans() (reply, error) {
 	})
 }
 
+func (c *call) listAgents() (reply, error) {
+	r, err := c.named()
+	if err != nil {
+		return reply{}, err
+	}
+	all, err := c.server.Providers.Agents(c.ctx, r.Name)
+	if err != nil {
+		return reply{}, err
+	}
+	return ownList(c, "regions/"+r.Name+"/agents", all, func(a provider.Agent) (seca.Document, error) {
+		return ownDocument("agent", "regions/"+r.Name+"/agents", a.Serial, a.IssuedAt, struct{}{}, a), nil
+	})
+}
+
+// revokeAgent shuts a region's agent out. What it made goes on.
+func (c *call) revokeAgent() (reply, error) {
+	r, err := c.named()
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{status: http.StatusNoContent}, c.server.Providers.Revoke(c.ctx, r.Name)
+}
+
 func (c *call) approveOrphan() (reply, error) {
 	return reply{status: http.StatusAccepted}, c.server.Providers.ApproveOrphan(c.ctx, c.at.Name, c.req.PathValue("id"))
 }

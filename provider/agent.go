@@ -232,6 +232,7 @@ func (s *Store) Revoke(ctx context.Context, region string) error {
 		if err := s.replace(ctx, tx, region, []byte{}); err != nil {
 			return err
 		}
+		audit.Note(ctx, audit.Change{Region: region, Resource: "kontor.exchange/v1/regions/" + region + "/agents", Status: 204})
 		_, err := db.Exec(ctx, tx, `DELETE FROM enrolment WHERE region = $1`, region)
 		return err
 	})

@@ -15,7 +15,7 @@ var profileKind = own("region", "regions", "apply", "delete")
 
 func regionCommand(a *app) *cobra.Command {
 	return family("region", "Manage the regions of the exchange (operators)",
-		a.listCommand(profileKind), a.regionCreate(), a.regionJoin(), a.regionResync(), a.regionOrphans(), a.regionStrays(), a.regionImport(), a.removeCommand(profileKind))
+		a.listCommand(profileKind), a.regionCreate(), a.regionJoin(), a.regionAgents(), a.regionRevoke(), a.regionResync(), a.regionOrphans(), a.regionStrays(), a.regionImport(), a.removeCommand(profileKind))
 }
 
 // listCommand lists a kind of the exchange's own.
@@ -145,6 +145,41 @@ func (a *app) differences(all []wire.Difference, applied bool) error {
 		fmt.Fprintln(a.stderr, "nothing done yet; --apply does it")
 	}
 	return t.flush()
+}
+
+func (a *app) regionAgents() *cobra.Command {
+	return &cobra.Command{
+		Use: "agents NAME", Short: "List the certificates of a region's agent, the newest first",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completes(a.regionNames),
+		RunE: func(c *cobra.Command, args []string) error {
+			agents := kind{name: "agent", collection: "agents", at: func(_ context.Context, x *client.Client, _ client.Place) (string, error) {
+				return x.Exchange("regions", args[0], "agents"), nil
+			}}
+			return a.getLists(c.Context(), []kind{agents}, listing{})
+		},
+	}
+}
+
+func (a *app) regionRevoke() *cobra.Command {
+	return &cobra.Command{
+		Use:   "revoke NAME",
+		Short: "Shut out a region's agent, until one joins again",
+		Long: `Shut out a region's agent: its certificates are worthless at once in the process that is asked, within five
+seconds in all others, and so are join tokens that were not used. What runs at the provider goes on. Another agent, or the
+same one after it was cleaned, joins with a new token ("kontor region join").`,
+		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completes(a.regionNames),
+		RunE: func(c *cobra.Command, args []string) error {
+			x, err := a.connect()
+			if err != nil {
+				return err
+			}
+			if err := x.Post(c.Context(), x.Exchange("regions", args[0], "revoke"), nil, nil); err != nil {
+				return err
+			}
+			fmt.Fprintf(a.stderr, "the agent of region %s is shut out; for another: kontor region join %s\n", clean(args[0]), clean(args[0]))
+			return nil
+		},
+	}
 }
 
 func (a *app) regionOrphans() *cobra.Command {
