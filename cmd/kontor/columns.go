@@ -71,7 +71,6 @@ var columnsOf = map[string][]column{
 	},
 	"network-sku": {{"BANDWIDTH", unit("spec.bandwidth", "Mbit/s"), false}, {"PACKETS/S", text("spec.packets"), false}, {"LABELS", labels, false}},
 	"job":         {{"ENDED", text("status.endedAt"), false}, {"FAILURES", text("status.failures"), false}, {"ERROR", text("status.error"), false}},
-	"agent":       {{"EXPIRES", text("status.notAfter"), false}, {"REVOKED", text("status.revokedAt"), false}},
 	"region": {
 		{"LIVENESS", first(text("status.liveness"), text("kontor.agent.liveness")), false},
 		{"ZONES", first(text("spec.availableZones"), text("status.zones")), false},

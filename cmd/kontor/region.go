@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -152,10 +153,26 @@ func (a *app) regionAgents() *cobra.Command {
 		Use: "agents NAME", Short: "List the certificates of a region's agent, the newest first",
 		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completes(a.regionNames),
 		RunE: func(c *cobra.Command, args []string) error {
-			agents := kind{name: "agent", collection: "agents", at: func(_ context.Context, x *client.Client, _ client.Place) (string, error) {
-				return x.Exchange("regions", args[0], "agents"), nil
-			}}
-			return a.getLists(c.Context(), []kind{agents}, listing{})
+			x, err := a.connect()
+			if err != nil {
+				return err
+			}
+			items, err := client.All(x.List(c.Context(), x.Exchange("regions", args[0], "agents"), client.Query{}))
+			if err != nil {
+				return err
+			}
+			if a.structured() {
+				return a.writeItems(items, false)
+			}
+			t := a.table("SERIAL", "ISSUED", "EXPIRES", "REVOKED")
+			for _, i := range items {
+				var s struct{ IssuedAt, NotAfter, RevokedAt string }
+				if err := json.Unmarshal(i.Status, &s); err != nil {
+					return err
+				}
+				t.row(i.Metadata.Name, s.IssuedAt, s.NotAfter, s.RevokedAt)
+			}
+			return t.flush()
 		},
 	}
 }
