@@ -14,7 +14,7 @@ const module = "github.com/kontor-cloud/kontor/"
 var may = map[string]string{
 	// base
 	"fault": "", "money": "fault", "failpoint": "", "urn": "fault", "seca": "", "driver": "fault", "wire": "driver fault seca", "db": "failpoint fault", "db/dbtest": "db",
-	"backup": "db fault", "job": "db fault", "telemetry": "",
+	"backup": "db fault", "envelope": "db failpoint fault", "job": "db fault", "telemetry": "", "envelope/envelopetest": "db envelope",
 	"document": "fault", "policy": "document fault", "offer": "document fault money", "placement": "fault money offer policy", "policy/policytest": "document fault policy",
 	"audit": "db fault",
 	// drivers know nothing of the exchange
@@ -22,8 +22,8 @@ var may = map[string]string{
 	"driver/openstack": "driver fault",
 	"driver/qemu":      "driver fault driver/qemu/vnet", "driver/qemu/vnet": "driver fault",
 	// nouns, each importing only what stands before it
-	"tenant":                "audit db fault seca urn",
-	"provider":              "audit db driver failpoint fault seca urn wire tenant",
+	"tenant":                "audit db envelope fault seca urn",
+	"provider":              "audit db driver envelope failpoint fault seca urn wire tenant",
 	"resource":              "audit db driver failpoint fault seca urn wire tenant provider",
 	"resource/resourcetest": "db",
 	// edges

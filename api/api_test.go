@@ -16,6 +16,7 @@ import (
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/db/dbtest"
 	"github.com/kontor-cloud/kontor/driver"
+	"github.com/kontor-cloud/kontor/envelope/envelopetest"
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/seca"
@@ -36,9 +37,9 @@ type world struct {
 func newWorld(t testing.TB, d *db.DB, p Profile) *world {
 	t.Helper()
 	ctx := t.Context()
-	providers, err := provider.Open(ctx, d)
+	providers, err := provider.Open(ctx, d, envelopetest.Box(t, d))
 	check(t, err)
-	tenants, err := tenant.Open(ctx, d, "kontor:test")
+	tenants, err := tenant.Open(ctx, d, envelopetest.Box(t, d), "kontor:test")
 	check(t, err)
 	x := New(Config{
 		Resources: resource.NewStore(d), Tenants: tenants, Providers: providers,

@@ -33,6 +33,7 @@ func ownRoutes() []route {
 		{"GET", base + services, service("", "list"), nil, (*call).listServices},
 		{"GET", base + services + "/{name}", service("/{name}", "get"), nil, (*call).oneService},
 		{"PUT", base + services + "/{name}", service("/{name}", "put"), nil, (*call).putService},
+		{"GET", base + "/keys", op, nil, (*call).listKeys},
 		{"POST", base + "/keys/rotate", op, nil, (*call).rotateKeys},
 		{"GET", base + "/accounts", op, nil, (*call).listAccounts},
 		{"GET", base + "/accounts/{name}", op, nil, (*call).oneAccount},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/db/dbtest"
+	"github.com/kontor-cloud/kontor/envelope/envelopetest"
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/tenant"
@@ -24,9 +25,9 @@ func replicas(t *testing.T) (one, two *world) {
 	url := dbtest.PostgresURL(t)
 	one = newWorld(t, opened(t, url), Strict)
 	d := opened(t, url)
-	providers, err := provider.Open(t.Context(), d)
+	providers, err := provider.Open(t.Context(), d, envelopetest.Box(t, d))
 	check(t, err)
-	tenants, err := tenant.Open(t.Context(), d, "kontor:test")
+	tenants, err := tenant.Open(t.Context(), d, envelopetest.Box(t, d), "kontor:test")
 	check(t, err)
 	x := New(Config{
 		Resources: resource.NewStore(d), Tenants: tenants, Providers: providers,

@@ -76,9 +76,3 @@ func (c *call) ownsService(verb string) bool {
 	asked.at.Tenant, asked.at.Name = a.Owner, a.ServiceName()
 	return asked.authorize(service("/{name}", verb)) == nil
 }
-
-// rotateKeys signs tokens with a new key from now on.
-func (c *call) rotateKeys() (reply, error) {
-	id, err := c.server.Tenants.RotateKey(c.ctx)
-	return reply{status: http.StatusCreated, body: map[string]any{"id": id}}, err
-}

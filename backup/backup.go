@@ -33,6 +33,7 @@ type Head struct {
 	Exchange string    `json:"exchange"`          // its id
 	Version  string    `json:"version"`           // of the program that wrote it
 	At       time.Time `json:"at"`                // when it was taken
+	Key      string    `json:"key,omitempty"`     // id of the key without which its secrets cannot be opened
 	Without  []string  `json:"without,omitempty"` // tables that were left out on purpose
 	db.Source
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/db/dbtest"
 	"github.com/kontor-cloud/kontor/driver"
+	"github.com/kontor-cloud/kontor/envelope/envelopetest"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/resource"
@@ -53,9 +54,9 @@ func build(t testing.TB, url string) *house {
 	check(t, err)
 	t.Cleanup(func() { d.Close() })
 	h := &house{db: d, resources: resource.NewStore(d)}
-	h.providers, err = provider.Open(t.Context(), d)
+	h.providers, err = provider.Open(t.Context(), d, envelopetest.Box(t, d))
 	check(t, err)
-	h.tenants, err = tenant.Open(t.Context(), d, "kontor:"+h.providers.Exchange)
+	h.tenants, err = tenant.Open(t.Context(), d, envelopetest.Box(t, d), "kontor:"+h.providers.Exchange)
 	check(t, err)
 	return h
 }

@@ -31,6 +31,7 @@ type DB struct {
 	pool     *sql.DB         // readers on SQLite, everything on PostgreSQL
 	prepared *statements     // for pool; nil on PostgreSQL, where pgx has its own
 	writer   *writer         // SQLite only
+	file     string          // SQLite only
 	config   *pgx.ConnConfig // PostgreSQL only
 	bus      *Bus
 	trace    Trace

@@ -30,7 +30,7 @@ func openSQLite(ctx context.Context, name string, log *slog.Logger) (*DB, error)
 		return nil, err
 	}
 	single.SetMaxOpenConns(1)
-	d := &DB{log: log}
+	d := &DB{log: log, file: path}
 	d.writer = newWriter(d, single)
 	if err := d.writer.connect(ctx); err != nil {
 		single.Close()

@@ -31,6 +31,8 @@ const (
 	MigrationBegun Point = "exchange: migration has begun"
 	MigrationRun   Point = "exchange: migration has run, not recorded"
 	MigrationDone  Point = "exchange: migration is recorded, not committed"
+	KeyFileMade    Point = "exchange: key file is made, nothing is sealed"
+	SecretsSealed  Point = "exchange: secrets are sealed, their traces not wiped"
 	TenantMade     Point = "exchange: tenant is made, has no admins yet"
 	TenantJoined   Point = "exchange: tenant has members, not their rights"
 	TokenMade      Point = "exchange: first token is made, not in its file"
@@ -68,7 +70,7 @@ func Exchange() []Point {
 	return []Point{
 		PutRead, PutWritten, PutCommitted, PutAnnounced, ActRead, ActCommitted, DeleteBlocked, DeleteWritten, DeleteDone,
 		ObserveRead, ObserveWritten, ObserveDone, FollowRead, GroupBegun, GroupRun, GroupCommitted,
-		MigrationBegun, MigrationRun, MigrationDone, TenantMade, TenantJoined, TokenMade,
+		MigrationBegun, MigrationRun, MigrationDone, KeyFileMade, SecretsSealed, TenantMade, TenantJoined, TokenMade,
 		EnrolUsed, EnrolDone, RenewDone, InventorySaved, OrphansSaved,
 	}
 }

@@ -26,6 +26,7 @@ import (
 
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/db/dbtest"
+	"github.com/kontor-cloud/kontor/envelope/envelopetest"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/tenant"
 )
@@ -410,7 +411,7 @@ func TestConfigIsChecked(t *testing.T) {
 // store is a tenant store on d that takes the tokens of s.
 func store(t testing.TB, d *db.DB, s *Set) *tenant.Store {
 	t.Helper()
-	st, err := tenant.Open(context.Background(), d, "kontor:test")
+	st, err := tenant.Open(context.Background(), d, envelopetest.Box(t, d), "kontor:test")
 	if err != nil {
 		t.Fatal(err)
 	}

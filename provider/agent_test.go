@@ -17,6 +17,7 @@ import (
 
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/db/dbtest"
+	"github.com/kontor-cloud/kontor/envelope/envelopetest"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/wire"
 )
@@ -87,7 +88,8 @@ func TestCallersWithoutOurCertificateHaveNoRegion(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		other, err := Open(t.Context(), dbtest.SQLite(t))
+		d := dbtest.SQLite(t)
+		other, err := Open(t.Context(), d, envelopetest.Box(t, d))
 		no(t, err)
 		no(t, other.CreateRegion(t.Context(), Region{Name: "r1"}))
 		if state, err = dial(t, other, "exchange.example", other.Authority.Certificate.Raw, key, e.Certificate); err == nil {
@@ -271,7 +273,7 @@ func TestRevocationTakesEffectAtOnce(t *testing.T) {
 		key, e := join(t, s, "r1")
 		state := connect(t, s, key, e)
 		open := newEnrolment(t, s, "r1")
-		other, err := Open(t.Context(), s.DB) // another process
+		other, err := Open(t.Context(), s.DB, envelopetest.Box(t, s.DB)) // another process
 		no(t, err)
 		no(t, s.Revoke(t.Context(), "r1"))
 		_, err = s.RegionOf(t.Context(), state)
@@ -330,7 +332,7 @@ func TestManyFirstStarts(t *testing.T) {
 		for i := range stores {
 			wg.Go(func() {
 				var err error
-				if stores[i], err = Open(t.Context(), d); err != nil {
+				if stores[i], err = Open(t.Context(), d, envelopetest.Box(t, d)); err != nil {
 					t.Error(err)
 				}
 			})

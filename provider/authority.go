@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/envelope"
 	"github.com/kontor-cloud/kontor/fault"
 )
 
@@ -46,25 +47,38 @@ type Authority struct {
 	pool     *x509.CertPool
 }
 
+// Secret is where the authority's key is sealed.
+var Secret = envelope.Column{Table: "authority", Name: "sealed"}
+
+const authorityID = "1"
+
 // openAuthority reads the authority. It is number 1, so that of all processes
 // that start at once one makes it.
-func openAuthority(ctx context.Context, d *db.DB, exchange string) (*Authority, error) {
+func openAuthority(ctx context.Context, d *db.DB, box *envelope.Box, exchange string) (*Authority, error) {
 	key, certificate, err := newAuthority(exchange)
 	if err != nil {
 		return nil, err
 	}
-	_, err = db.Exec(ctx, d, `
-		INSERT INTO authority (id, private, certificate, created_at) VALUES ('1', $1, $2, $3) ON CONFLICT (id) DO NOTHING`,
-		key, certificate, db.Micros(time.Now()))
+	sealed, err := box.Seal(ctx, Secret.Row(authorityID), key)
 	if err != nil {
 		return nil, err
 	}
-	return db.One(ctx, d, func(scan func(...any) error) (*Authority, error) {
-		if err := scan(&key, &certificate); err != nil {
-			return nil, err
-		}
-		return parseAuthority(exchange, key, certificate)
-	}, `SELECT private, certificate FROM authority WHERE id = '1'`)
+	_, err = db.Exec(ctx, d, `
+		INSERT INTO authority (id, sealed, certificate, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING`,
+		authorityID, sealed, certificate, db.Micros(time.Now()))
+	if err != nil {
+		return nil, err
+	}
+	_, err = db.One(ctx, d, func(scan func(...any) error) (struct{}, error) {
+		return struct{}{}, scan(&sealed, &certificate)
+	}, `SELECT sealed, certificate FROM authority WHERE id = $1`, authorityID)
+	if err != nil {
+		return nil, err
+	}
+	if key, err = box.Open(ctx, Secret.Row(authorityID), sealed); err != nil {
+		return nil, err
+	}
+	return parseAuthority(exchange, key, certificate)
 }
 
 // newAuthority makes a key (PKCS #8) and a certificate, both in DER.

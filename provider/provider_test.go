@@ -12,6 +12,7 @@ import (
 
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/db/dbtest"
+	"github.com/kontor-cloud/kontor/envelope/envelopetest"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/wire"
 )
@@ -19,7 +20,7 @@ import (
 // each runs a test with a store that has the region r1.
 func each(t *testing.T, test func(t *testing.T, s *Store)) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
-		s, err := Open(context.Background(), d)
+		s, err := Open(context.Background(), d, envelopetest.Box(t, d))
 		no(t, err)
 		no(t, s.CreateRegion(t.Context(), Region{Name: "r1", Country: "SE"}))
 		test(t, s)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/envelope"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/wire"
 )
@@ -33,7 +34,7 @@ type Store struct {
 
 // Open returns the store of an exchange. The first call ever gives the
 // exchange its id and makes its certificate authority.
-func Open(ctx context.Context, d *db.DB) (*Store, error) {
+func Open(ctx context.Context, d *db.DB, box *envelope.Box) (*Store, error) {
 	s := &Store{DB: d, seen: liveness{start: time.Now()}}
 	s.share()
 	var err error
@@ -43,7 +44,7 @@ func Open(ctx context.Context, d *db.DB) (*Store, error) {
 	if s.Exchange, s.Epoch, err = identity(ctx, d); err != nil {
 		return nil, fmt.Errorf("read the exchange's id: %w", err)
 	}
-	if s.Authority, err = openAuthority(ctx, d, s.Exchange); err != nil {
+	if s.Authority, err = openAuthority(ctx, d, box, s.Exchange); err != nil {
 		return nil, fmt.Errorf("open the certificate authority: %w", err)
 	}
 	return s, s.Reload(ctx)

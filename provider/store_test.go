@@ -14,6 +14,7 @@ import (
 
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/driver"
+	"github.com/kontor-cloud/kontor/envelope/envelopetest"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/wire"
 )
@@ -35,7 +36,7 @@ func TestRegionsAreInTheOrderOfTheirCreation(t *testing.T) {
 		no(t, s.PutRegion(t.Context(), Region{Name: "r1", Display: "First", Country: "DE", City: "Bremen"}))
 		no(t, s.PutRegion(t.Context(), Region{Name: "m"}))
 		kind(t, s.CreateRegion(t.Context(), Region{Name: "a"}), fault.Conflict)
-		other, err := Open(t.Context(), s.DB) // after a restart
+		other, err := Open(t.Context(), s.DB, envelopetest.Box(t, s.DB)) // after a restart
 		no(t, err)
 		for _, snapshot := range []*Snapshot{s.Snapshot(), other.Snapshot()} {
 			if got, want := names(snapshot), "r1 z a m"; got != want {
@@ -114,7 +115,7 @@ func TestInventoryIsSavedWhenItIsNews(t *testing.T) {
 		if n := s.DB.Statements() - before; n != 0 {
 			t.Errorf("%d queries for what is no news", n)
 		}
-		other, err := Open(t.Context(), s.DB)
+		other, err := Open(t.Context(), s.DB, envelopetest.Box(t, s.DB))
 		no(t, err)
 		save(other, false)
 		r, err := other.Snapshot().Region("r1")

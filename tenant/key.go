@@ -11,6 +11,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/envelope"
 	"github.com/kontor-cloud/kontor/fault"
 )
 
@@ -21,58 +22,89 @@ type keyring struct {
 	read   time.Time
 }
 
+// Secret is where signing keys are sealed.
+var Secret = envelope.Column{Table: "signing_key", Name: "sealed"}
+
 // rereadKeys is how often an unknown key id may cause a look at the database.
 const rereadKeys = time.Second
 
 // makeKey makes the first signing key, unless there is one. It is number 1, so
 // that of all processes that start at once one makes it.
 func (s *Store) makeKey(ctx context.Context) error {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
+	sealed, err := s.newKey(ctx, "1")
 	if err != nil {
 		return err
 	}
 	_, err = db.Exec(ctx, s.DB, `
-		INSERT INTO signing_key (id, private, created_at)
+		INSERT INTO signing_key (id, sealed, created_at)
 		SELECT '1', $1, $2 WHERE NOT EXISTS (SELECT 1 FROM signing_key)
 		ON CONFLICT (id) DO NOTHING`,
-		[]byte(private.Seed()), db.Micros(time.Now()))
+		sealed, db.Micros(time.Now()))
 	return err
+}
+
+// newKey makes a key, sealed for the row with that id.
+func (s *Store) newKey(ctx context.Context, id string) ([]byte, error) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	return s.Box.Seal(ctx, Secret.Row(id), private.Seed())
 }
 
 // RotateKey makes a new signing key, which signs from now on; in other processes
 // from when they see the first token by it. Tokens signed before stay good.
 func (s *Store) RotateKey(ctx context.Context) (id string, err error) {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
+	id = newID()
+	sealed, err := s.newKey(ctx, id)
 	if err != nil {
 		return "", err
 	}
-	id = newID()
-	_, err = db.Exec(ctx, s.DB, `INSERT INTO signing_key (id, private, created_at) VALUES ($1, $2, $3)`,
-		id, []byte(private.Seed()), db.Micros(time.Now()))
+	_, err = db.Exec(ctx, s.DB, `INSERT INTO signing_key (id, sealed, created_at) VALUES ($1, $2, $3)`, id, sealed, db.Micros(time.Now()))
 	if err != nil {
 		return "", fmt.Errorf("keep the new signing key: %w", err)
 	}
 	return id, s.loadKeys(ctx)
 }
 
+// A SigningKey is what may be told of one.
+type SigningKey struct {
+	ID        string
+	CreatedAt time.Time
+}
+
+// SigningKeys lists the keys by which tokens are good, the one that signs first.
+func (s *Store) SigningKeys(ctx context.Context) ([]SigningKey, error) {
+	return db.All(ctx, s.DB, func(scan func(...any) error) (k SigningKey, err error) {
+		var created int64
+		err = scan(&k.ID, &created)
+		k.CreatedAt = db.Time(created)
+		return k, err
+	}, `SELECT id, created_at FROM signing_key ORDER BY created_at DESC, id DESC`)
+}
+
 // loadKeys reads the keys. The newest one signs.
 func (s *Store) loadKeys(ctx context.Context) error {
 	ring := &keyring{public: make(map[string]ed25519.PublicKey), read: time.Now()}
 	type key struct {
-		id   string
-		seed []byte
+		id     string
+		sealed []byte
 	}
 	keys, err := db.All(ctx, s.DB, func(scan func(...any) error) (k key, err error) {
-		return k, scan(&k.id, &k.seed)
-	}, `SELECT id, private FROM signing_key ORDER BY created_at, id`)
+		return k, scan(&k.id, &k.sealed)
+	}, `SELECT id, sealed FROM signing_key ORDER BY created_at, id`)
 	if err != nil {
 		return fmt.Errorf("read the signing keys: %w", err)
 	}
 	for _, k := range keys {
-		if len(k.seed) != ed25519.SeedSize {
-			return fmt.Errorf("signing key %s has %d bytes", k.id, len(k.seed))
+		seed, err := s.Box.Open(ctx, Secret.Row(k.id), k.sealed)
+		if err != nil {
+			return fmt.Errorf("open signing key %s: %w", k.id, err)
 		}
-		private := ed25519.NewKeyFromSeed(k.seed)
+		if len(seed) != ed25519.SeedSize {
+			return fmt.Errorf("signing key %s has %d bytes", k.id, len(seed))
+		}
+		private := ed25519.NewKeyFromSeed(seed)
 		ring.public[k.id] = private.Public().(ed25519.PublicKey)
 		ring.signer, err = jose.NewSigner(jose.SigningKey{Algorithm: jose.EdDSA, Key: jose.JSONWebKey{Key: private, KeyID: k.id}},
 			(&jose.SignerOptions{}).WithType("JWT"))

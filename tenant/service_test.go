@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kontor-cloud/kontor/envelope/envelopetest"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/seca"
 )
@@ -47,13 +48,13 @@ func TestPruneForgetsWhatEndedLongAgo(t *testing.T) {
 		_, err := s.RotateKey(ctx)
 		no(t, err)
 		no(t, s.Prune(ctx, now.Add(MaxTTL)))
-		other, err := Open(ctx, s.DB, issuer)
+		other, err := Open(ctx, s.DB, envelopetest.Box(t, s.DB), issuer)
 		no(t, err)
 		if left() != 0 || len(other.keys.Load().public) != 2 {
 			t.Errorf("%d tokens, %d keys", left(), len(other.keys.Load().public))
 		}
 		no(t, s.Prune(ctx, now.Add(MaxTTL+kept+time.Minute)))
-		other, err = Open(ctx, s.DB, issuer)
+		other, err = Open(ctx, s.DB, envelopetest.Box(t, s.DB), issuer)
 		no(t, err)
 		if len(other.keys.Load().public) != 1 {
 			t.Error("the old key is kept")
@@ -67,7 +68,7 @@ func TestPruneForgetsWhatEndedLongAgo(t *testing.T) {
 func TestRotatedKeyIsKnownElsewhere(t *testing.T) {
 	each(t, func(t *testing.T, s *Store) {
 		ctx := t.Context()
-		other, err := Open(ctx, s.DB, issuer)
+		other, err := Open(ctx, s.DB, envelopetest.Box(t, s.DB), issuer)
 		no(t, err)
 		_, before := newToken(t, s, seca.Scope{})
 		_, err = s.RotateKey(ctx)

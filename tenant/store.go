@@ -8,6 +8,7 @@ import (
 
 	"github.com/kontor-cloud/kontor/audit"
 	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/envelope"
 	"github.com/kontor-cloud/kontor/fault"
 )
 
@@ -15,8 +16,9 @@ import (
 // many goroutines.
 type Store struct {
 	DB     *db.DB
-	Issuer string // of tokens
-	Others Others // whose tokens are taken, too; nil for nobody's
+	Box    *envelope.Box // of the signing keys
+	Issuer string        // of tokens
+	Others Others        // whose tokens are taken, too; nil for nobody's
 
 	keys     atomic.Pointer[keyring]
 	verified cache
@@ -24,8 +26,8 @@ type Store struct {
 
 // Open returns the store of an exchange whose tokens are issued in the name of
 // issuer. The first call ever makes the signing key.
-func Open(ctx context.Context, d *db.DB, issuer string) (*Store, error) {
-	s := &Store{DB: d, Issuer: issuer}
+func Open(ctx context.Context, d *db.DB, box *envelope.Box, issuer string) (*Store, error) {
+	s := &Store{DB: d, Box: box, Issuer: issuer}
 	if err := s.makeKey(ctx); err != nil {
 		return nil, fmt.Errorf("make the signing key: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/db/dbtest"
+	"github.com/kontor-cloud/kontor/envelope/envelopetest"
 	"github.com/kontor-cloud/kontor/fault"
 )
 
@@ -24,7 +25,7 @@ func each(t *testing.T, test func(t *testing.T, s *Store)) {
 func populated(tb testing.TB, d *db.DB) *Store {
 	tb.Helper()
 	ctx := context.Background()
-	s, err := Open(ctx, d, issuer)
+	s, err := Open(ctx, d, envelopetest.Box(tb, d), issuer)
 	no(tb, err)
 	for _, name := range []string{"beta", "acme"} {
 		no(tb, s.CreateTenant(ctx, Tenant{Name: name, Display: "The " + name}, nil))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/db/dbtest"
+	"github.com/kontor-cloud/kontor/envelope/envelopetest"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/seca"
 )
@@ -41,7 +42,7 @@ func TestTokenStandsForItsAccount(t *testing.T) {
 			}
 		}
 		// Another process, and one after a restart, know it, too.
-		other, err := Open(t.Context(), s.DB, issuer)
+		other, err := Open(t.Context(), s.DB, envelopetest.Box(t, s.DB), issuer)
 		no(t, err)
 		if _, err := other.Verify(t.Context(), secret); err != nil {
 			t.Error(err)
@@ -145,7 +146,7 @@ func TestRevocationTakesEffectAtOnce(t *testing.T) {
 
 func TestRevocationElsewhereTakesEffectWhenTheVerdictIsOld(t *testing.T) {
 	each(t, func(t *testing.T, s *Store) {
-		here, err := Open(t.Context(), s.DB, issuer)
+		here, err := Open(t.Context(), s.DB, envelopetest.Box(t, s.DB), issuer)
 		no(t, err)
 		token, secret := newToken(t, s, seca.Scope{})
 		_, err = here.Verify(t.Context(), secret)
@@ -308,7 +309,7 @@ func TestManyFirstStarts(t *testing.T) {
 		for i := range stores {
 			wg.Go(func() {
 				var err error
-				if stores[i], err = Open(t.Context(), d, issuer); err != nil {
+				if stores[i], err = Open(t.Context(), d, envelopetest.Box(t, d), issuer); err != nil {
 					t.Error(err)
 				}
 			})

@@ -24,23 +24,30 @@ import (
 )
 
 // A databasePlace says where an exchange keeps its state.
-type databasePlace struct{ config, data, db, envDB string }
+type databasePlace struct{ config, data, db, envDB, keyFile string }
 
 func (p *databasePlace) add(a *app, f *pflag.FlagSet) {
 	p.envDB = a.env[dbVariable]
 	f.StringVar(&p.config, "config", "", "configuration file of the exchange")
 	f.StringVar(&p.data, "data", "", "data directory of the exchange (default "+defaultExchange().Data+")")
 	f.StringVar(&p.db, "db", "", "postgres://… if the exchange does not use a SQLite file there (or "+dbVariable+")")
+	f.StringVar(&p.keyFile, "key-file", "", keyFileHelp)
 }
 
-func (p *databasePlace) url() (string, error) {
+// exchange is the configuration of the exchange, as far as that is known here.
+func (p *databasePlace) exchange() (exchangeConfig, error) {
 	c := defaultExchange()
 	if p.config != "" {
 		if err := readConfig(p.config, &c); err != nil {
-			return "", err
+			return c, err
 		}
 	}
-	return (&exchangeFlags{data: p.data, db: p.db, envDB: p.envDB, profile: string(c.Listen[0].Profile)}).over(c).database(), nil
+	return (&exchangeFlags{data: p.data, db: p.db, envDB: p.envDB, keyFile: p.keyFile, profile: string(c.Listen[0].Profile)}).over(c), nil
+}
+
+func (p *databasePlace) url() (string, error) {
+	c, err := p.exchange()
+	return c.database(), err
 }
 
 // A backing is one run of "kontor backup".
@@ -59,8 +66,9 @@ func backupCommand(a *app) *cobra.Command {
 backup shows one moment, with everything that was acknowledged before it. It can be restored into SQLite and
 PostgreSQL, whichever it is of.
 
-A backup holds the exchange's private keys, so it is readable by you alone; encrypt it for an age key
-(--recipient, of which only the secret half can open it) or by a passphrase. --keys leaves out what agents can
+Its secrets are sealed by the key in the exchange's key file, which is not in it: keep a copy of that file, at another
+place, as without it a restored exchange has to give out all tokens anew. The backup is readable by you alone;
+encrypt all of it for an age key (--recipient, of which only the secret half can open it) or by a passphrase. --keys leaves out what agents can
 tell again (see "kontor serve --recover"), which makes a small file.`,
 		Example: `  kontor backup /srv/backup/kontor.backup --data /var/lib/kontor --recipient age1…
   kontor backup - --db postgres://… | ssh elsewhere 'cat > kontor.backup'`,
@@ -77,14 +85,14 @@ tell again (see "kontor serve --recover"), which makes a small file.`,
 }
 
 func (a *app) backup(ctx context.Context, b backing, file string) error {
-	url, err := b.place.url()
+	x, err := b.place.exchange()
 	if err != nil {
 		return err
 	}
 	if file == "-" && isTerminal(a.stdout) {
 		return usagef("a backup is not for a terminal; name a file")
 	}
-	d, err := db.OpenToRead(ctx, url, slog.New(slog.DiscardHandler))
+	d, err := db.OpenToRead(ctx, x.database(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		return hinted{err, "--data DIR or --db URL, as the exchange has it"}
 	}
@@ -98,6 +106,9 @@ func (a *app) backup(ctx context.Context, b backing, file string) error {
 	err = a.writeWhole(file, func(w io.Writer) error {
 		return d.Snapshot(ctx, func(s *db.Snapshot) (err error) {
 			if head.Exchange, err = provider.Identity(ctx, s); err != nil {
+				return err
+			}
+			if head.Key, err = sealedBy(ctx, s); err != nil {
 				return err
 			}
 			sealed, err := b.seal.Writer(w)
@@ -118,6 +129,9 @@ func (a *app) backup(ctx context.Context, b backing, file string) error {
 		return a.write(m)
 	}
 	fmt.Fprintf(a.stderr, "exchange %s: %d rows of %d tables are in %s\n", m.Exchange, m.Rows, len(m.Tables), file)
+	if m.Key != "" {
+		fmt.Fprintf(a.stderr, "its secrets open only with key %s, which is not in it: keep a copy of %s at another place\n", m.Key, x.keys())
+	}
 	return nil
 }
 

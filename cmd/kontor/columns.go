@@ -70,6 +70,7 @@ var columnsOf = map[string][]column{
 		{"LABELS", labels, false},
 	},
 	"network-sku": {{"BANDWIDTH", unit("spec.bandwidth", "Mbit/s"), false}, {"PACKETS/S", text("spec.packets"), false}, {"LABELS", labels, false}},
+	"key":         {{"USE", text("status.use"), false}, {"SEALED BY", text("status.sealedBy"), false}},
 	"job":         {{"ENDED", text("status.endedAt"), false}, {"FAILURES", text("status.failures"), false}, {"ERROR", text("status.error"), false}},
 	"region": {
 		{"LIVENESS", first(text("status.liveness"), text("kontor.agent.liveness")), false},

@@ -39,6 +39,7 @@ type listener struct {
 type exchangeConfig struct {
 	Data      string     `json:"data"`                // directory of the database file, the first token and, with "up", the agents
 	DB        string     `json:"db,omitempty"`        // postgres://… instead of the file
+	KeyFile   string     `json:"keyFile,omitempty"`   // of the key that opens the secrets in the database; empty for kontor.key in data
 	Listen    []listener `json:"listen"`              // for clients
 	URL       string     `json:"url,omitempty"`       // where clients reach the first listener, if not at its address
 	Agents    string     `json:"agents"`              // address for agents, mutual TLS
@@ -124,16 +125,20 @@ func (a *app) openExchange(ctx context.Context, c exchangeConfig, log *slog.Logg
 	if x.db, err = db.Open(ctx, c.database(), log); err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
+	box, err := c.openBox(ctx, x.db, log)
+	if err != nil {
+		return nil, err
+	}
 	if c.Recover != "" && c.Recover != ownID {
 		if err := provider.Recover(ctx, x.db, c.Recover); err != nil {
 			return nil, fmt.Errorf("recover: %w", err)
 		}
 	}
-	providers, err := provider.Open(ctx, x.db)
+	providers, err := provider.Open(ctx, x.db, box)
 	if err != nil {
 		return nil, fmt.Errorf("open the providers: %w", err)
 	}
-	tenants, err := tenant.Open(ctx, x.db, "kontor:"+providers.Exchange)
+	tenants, err := tenant.Open(ctx, x.db, box, "kontor:"+providers.Exchange)
 	if err != nil {
 		return nil, fmt.Errorf("open the tenants: %w", err)
 	}

@@ -35,6 +35,7 @@ func kinds() []kind {
 		own("account", "accounts", "apply", "delete"),
 		serviceKind,
 		own("job", "jobs"),
+		own("key", "keys"),
 		{name: "token", collection: "tokens", provider: "kontor.exchange", verbs: []string{"delete"}, at: ownTokens},
 		sku("instance-sku", "seca.compute", "compute-sku"),
 		sku("storage-sku", "seca.storage"),

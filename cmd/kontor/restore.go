@@ -35,6 +35,7 @@ older Kontor is brought up to date.
 
 Agents notice that their exchange is another than before, and hear everything anew. What customers made after
 the backup stays on the platforms and is shown as orphans ("kontor region orphans"): it is never removed unasked.
+The secrets in it are sealed by a key that is not in it: the restored exchange needs the key file of the old one.
 Tokens and certificates that were revoked after the backup are good again; revoke them once more.`,
 		Example: `  kontor restore kontor.backup --data /var/lib/kontor
   kontor restore kontor.backup --db postgres://… --identity key.txt
@@ -67,7 +68,10 @@ func (a *app) restore(ctx context.Context, r restoring, file string) error {
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	return a.restored(m, r.verify)
+	if err := a.restored(m, r.verify); err != nil {
+		return err
+	}
+	return a.missesKey(ctx, r.place, m)
 }
 
 func (r restoring) read(ctx context.Context, from io.Reader, progress backup.Progress) (m backup.Manifest, err error) {

@@ -23,7 +23,7 @@ const dbVariable = "KONTOR_DB"
 // exchangeFlags are the flags that "serve" and "up" share; they go over the file.
 type exchangeFlags struct {
 	config, data, db, envDB, url, agents, agentURL, profile string
-	recover, private                                        string
+	recover, private, keyFile                               string
 	listen                                                  []string
 	plainHTTP                                               bool
 	linger                                                  time.Duration
@@ -37,6 +37,7 @@ func (e *exchangeFlags) add(a *app, c *cobra.Command) {
 	f.StringVar(&e.config, "config", "", "configuration file (see kontor config default)")
 	f.StringVar(&e.data, "data", "", "directory for the database and the first token (default "+d.Data+")")
 	f.StringVar(&e.db, "db", "", "postgres://… instead of a SQLite file in the data directory; with a password, rather in the configuration or in "+dbVariable)
+	f.StringVar(&e.keyFile, "key-file", "", keyFileHelp)
 	f.StringArrayVar(&e.listen, "listen", nil, "HOST:PORT for clients, or HOST:PORT,suite with another profile; repeatable (default "+d.Listen[0].Address+")")
 	f.StringVar(&e.profile, "profile", string(api.Strict), "how requests are refused: strict (as SECA says) or suite (412, as its conformance suite wants)")
 	f.StringVar(&e.url, "url", "", "where clients reach the exchange, if not at its first address")
@@ -66,7 +67,7 @@ func (e *exchangeFlags) over(c exchangeConfig) exchangeConfig {
 	for _, f := range []struct {
 		to   *string
 		from string
-	}{{&c.Data, e.data}, {&c.DB, cmp.Or(e.db, e.envDB)}, {&c.URL, e.url}, {&c.Agents, e.agents}, {&c.AgentURL, e.agentURL}, {&c.Recover, e.recover}, {&c.Private, e.private}} {
+	}{{&c.Data, e.data}, {&c.DB, cmp.Or(e.db, e.envDB)}, {&c.URL, e.url}, {&c.Agents, e.agents}, {&c.AgentURL, e.agentURL}, {&c.Recover, e.recover}, {&c.Private, e.private}, {&c.KeyFile, e.keyFile}} {
 		if f.from != "" {
 			*f.to = f.from
 		}

@@ -52,11 +52,19 @@ CREATE INDEX audit_log_at ON audit_log USING btree (chain, at, seq)
 CREATE UNIQUE INDEX audit_log_pkey ON audit_log USING btree (chain, seq)
 CREATE INDEX audit_log_place ON audit_log USING btree (chain, workspace, region, seq)
 authority.id text COLLATE C NOT NULL
-authority.private bytea NOT NULL
+authority.sealed bytea NOT NULL
 authority.certificate bytea NOT NULL
 authority.created_at bigint NOT NULL
 authority authority_pkey PRIMARY KEY (id)
 CREATE UNIQUE INDEX authority_pkey ON authority USING btree (id)
+data_key.id text COLLATE C NOT NULL
+data_key.purpose text COLLATE C NOT NULL
+data_key.wrapper text COLLATE C NOT NULL
+data_key.wrapped bytea NOT NULL
+data_key.created_at bigint NOT NULL
+data_key data_key_pkey PRIMARY KEY (id)
+CREATE UNIQUE INDEX data_key_pkey ON data_key USING btree (id)
+CREATE UNIQUE INDEX data_key_purpose ON data_key USING btree (purpose)
 enrolment.id text COLLATE C NOT NULL
 enrolment.region text COLLATE C NOT NULL
 enrolment.hash bytea NOT NULL
@@ -67,6 +75,13 @@ enrolment.used_key bytea
 enrolment enrolment_pkey PRIMARY KEY (id)
 enrolment enrolment_region_fkey FOREIGN KEY (region) REFERENCES region(name) ON DELETE CASCADE
 CREATE UNIQUE INDEX enrolment_pkey ON enrolment USING btree (id)
+envelope.one bigint NOT NULL
+envelope.wrapper text COLLATE C NOT NULL
+envelope.changed_at bigint NOT NULL
+envelope.wiped_at bigint NOT NULL
+envelope envelope_one_check CHECK ((one = 1))
+envelope envelope_pkey PRIMARY KEY (one)
+CREATE UNIQUE INDEX envelope_pkey ON envelope USING btree (one)
 exchange.id text COLLATE C NOT NULL
 exchange.created_at bigint NOT NULL
 exchange.regions bigint NOT NULL
@@ -181,7 +196,7 @@ CREATE UNIQUE INDEX resource_pkey ON resource USING btree (id)
 CREATE INDEX resource_place ON resource USING btree (region, tenant, workspace, kind, urn) WHERE (gone_at IS NULL)
 CREATE INDEX resource_tombstone ON resource USING btree (region, urn, id) WHERE (gone_at IS NOT NULL)
 signing_key.id text COLLATE C NOT NULL
-signing_key.private bytea NOT NULL
+signing_key.sealed bytea NOT NULL
 signing_key.created_at bigint NOT NULL
 signing_key signing_key_pkey PRIMARY KEY (id)
 CREATE UNIQUE INDEX signing_key_pkey ON signing_key USING btree (id)

@@ -51,10 +51,18 @@ CREATE INDEX audit_log_at ON audit_log (chain, at, seq);
 CREATE INDEX audit_log_place ON audit_log (chain, workspace, region, seq);
 CREATE TABLE authority (
 	id          TEXT NOT NULL PRIMARY KEY,
-	private     BYTEA NOT NULL,
+	sealed     BYTEA NOT NULL,
 	certificate BYTEA NOT NULL,
 	created_at  BIGINT NOT NULL
 );
+CREATE TABLE data_key (
+	id         TEXT NOT NULL PRIMARY KEY,
+	purpose    TEXT NOT NULL,   -- TABLE.COLUMN
+	wrapper    TEXT NOT NULL,   -- id of the key that wraps it
+	wrapped    BYTEA NOT NULL,
+	created_at BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX data_key_purpose ON data_key (purpose);
 CREATE TABLE enrolment (
 	id         TEXT NOT NULL PRIMARY KEY,
 	region     TEXT NOT NULL REFERENCES region (name) ON DELETE CASCADE,
@@ -63,6 +71,12 @@ CREATE TABLE enrolment (
 	expires_at BIGINT NOT NULL,
 	used_at    BIGINT NOT NULL,
 	used_key   BYTEA
+);
+CREATE TABLE envelope (
+	one        BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
+	wrapper    TEXT NOT NULL,   -- id of the key that wraps what is wrapped from now on
+	changed_at BIGINT NOT NULL, -- when it became that
+	wiped_at   BIGINT NOT NULL  -- when the traces of secrets from before were wiped
 );
 CREATE TABLE exchange (
 	id         TEXT NOT NULL PRIMARY KEY,
@@ -170,7 +184,7 @@ CREATE INDEX resource_place ON resource (region, tenant, workspace, kind, urn) W
 CREATE INDEX resource_tombstone ON resource (region, urn, id) WHERE gone_at IS NOT NULL;
 CREATE TABLE signing_key (
 	id         TEXT NOT NULL PRIMARY KEY,
-	private    BYTEA NOT NULL,
+	sealed    BYTEA NOT NULL,
 	created_at BIGINT NOT NULL
 );
 CREATE TABLE tenant (

@@ -15,7 +15,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 
 {{- define "kontor.config" -}}
-{{- $own := dict "data" "/var/lib/kontor" "agents" "0.0.0.0:8443" "plainHTTP" true "linger" (printf "%ds" (int .Values.lingerSeconds)) -}}
+{{- $own := dict "data" "/var/lib/kontor" "keyFile" "/etc/kontor-keys/kontor.key" "agents" "0.0.0.0:8443" "plainHTTP" true "linger" (printf "%ds" (int .Values.lingerSeconds)) -}}
 {{- $_ := set $own "listen" (list (dict "address" "0.0.0.0:8080" "profile" "strict")) -}}
 {{- $_ := set $own "url" (required "say where clients reach the exchange: url" .Values.url) -}}
 {{- $_ := set $own "agentURL" (required "say where agents reach the exchange: agentURL" .Values.agentURL) -}}
