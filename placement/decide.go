@@ -1,6 +1,8 @@
 package placement
 
 import (
+	"slices"
+
 	"github.com/kontor-cloud/kontor/money"
 	"github.com/kontor-cloud/kontor/offer"
 	"github.com/kontor-cloud/kontor/policy"
@@ -70,7 +72,8 @@ func (e *Engine) Decide(m *Market, request Request) (*Decision, error) {
 }
 
 func (e *Engine) decide(m *Market, o *order) *Decision {
-	r := &run{engine: e, market: m, order: o, misses: make([]Miss, 0, 2*len(m.all)), rates: make([]int32, 0, 4*len(m.all))}
+	r := &run{engine: e, market: m, order: o, misses: make([]Miss, 0, e.usual.Load()*9/8+16)}
+	defer func() { e.usual.Store(int64(len(r.misses))) }()
 	d := &Decision{Engine: Version, Market: m.Digest(), Request: o.digest, Now: o.Now.Unix()}
 	groups := make([]*ranked, len(o.Groups))
 	for i := range o.Groups {
@@ -95,19 +98,21 @@ func (e *Engine) decide(m *Market, o *order) *Decision {
 
 // consider sorts candidates into those allowed for a group and those excluded.
 func (r *run) consider(d *Decision, g *ranked) {
-	g.fits = make([]fit, 0, len(r.market.all))
 	if d.Excluded == nil {
 		d.Excluded = make([]Exclusion, 0, len(r.market.all)*len(r.order.Groups))
 	}
 	for _, c := range r.market.all {
+		rates := len(r.rates)
 		f, misses := r.check(c, g.group)
 		if len(misses) > 0 {
+			r.rates = r.rates[:rates]
 			d.Excluded = append(d.Excluded, Exclusion{g.group.Name, c.Region, c.Provider, misses})
 		} else {
 			g.fits = append(g.fits, f)
 		}
 	}
 	r.rank(g.fits)
+	d.Allowed = slices.Grow(d.Allowed, len(g.fits))
 	for i := range g.fits {
 		f := &g.fits[i]
 		d.Allowed = append(d.Allowed, Allowed{g.group.Name, f.c.Region, f.hourly, f.rtt, f.measured, f.score})

@@ -20,6 +20,7 @@ type Engine struct {
 	programs cache[[2]policy.Digest, *policy.Program] // by policy and data
 	columns  cache[policy.Digest, *column]            // by bound policy
 	metrics  column
+	usual    atomic.Int64 // how many misses the last decision had: room for the next
 }
 
 // How many policies are remembered, compiled and bound to parameters.
