@@ -53,7 +53,10 @@ them, a policy, and whom it must allow or why not. A small one:
       rule region.country == "FR"
     vm
       but region.country unknown
-      fact region.country`,
+      fact region.country
+
+Price sheets, sites and orders can stand there, too, and what a placement must choose
+and for which reasons it must leave out the others; docs/policies.md shows how.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			d, err := data()

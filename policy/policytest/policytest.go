@@ -24,6 +24,20 @@
 //	  vm
 //	    but region.country unknown
 //	    fact region.country
+//	sheet                                prices, as a provider writes them
+//	  provider: rhone
+//	  …
+//	site fr-lyon-rhone                   takes part in placements: where it is, what it can do
+//	  at: {lat: 45760000, lon: 4840000}
+//	  state: {liveness: alive, zones: [a, b]}
+//	order web                            what is to be placed
+//	  groups: [{name: web, needs: [{kind: instance, sku: seca.d2xs, count: 1}]}]
+//	  maxPrice: 0.06 EUR
+//	place web under mine and eu-resident  what is expected of each region that has a site
+//	  fr-lyon-rhone
+//	    chosen
+//	  de-berlin-spree
+//	    price hour
 //
 // A claim is ATTRIBUTE = VALUE | LEVEL [by ISSUER] [from TIME] [until TIME]; without
 // LEVEL it is self-declared, and += adds to what there is. A reason is a dimension
@@ -39,6 +53,8 @@ import (
 
 	"github.com/kontor-cloud/kontor/document"
 	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/offer"
+	"github.com/kontor-cloud/kontor/placement"
 	"github.com/kontor-cloud/kontor/policy"
 )
 
@@ -50,7 +66,10 @@ type Result struct {
 
 // Run runs the tests in a file. An error means that it cannot be understood.
 func Run(name string, text []byte, data *policy.Data) (Result, error) {
-	t := &test{name: name, data: data, subjects: map[string]*subject{}, policies: map[string]*policy.Program{}, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	t := &test{
+		name: name, data: data, subjects: map[string]*subject{}, policies: map[string]*policy.Program{},
+		sites: map[string]site{}, sheets: map[string]*offer.Sheet{}, orders: map[string]placement.Request{}, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+	}
 	for _, b := range blocks(string(text)) {
 		if err := t.run(b); err != nil {
 			return t.Result, fmt.Errorf("%s:%d: %w", name, b.number, err)
@@ -109,6 +128,9 @@ type test struct {
 	now      time.Time
 	subjects map[string]*subject
 	policies map[string]*policy.Program
+	sites    map[string]site
+	sheets   map[string]*offer.Sheet // by provider
+	orders   map[string]placement.Request
 }
 
 func (t *test) run(b line) error {
@@ -135,8 +157,16 @@ func (t *test) run(b line) error {
 		return err
 	case "judge":
 		return t.judge(b, rest)
+	case "site":
+		return t.site(b, rest)
+	case "sheet":
+		return t.sheet(b)
+	case "order":
+		return t.order(b, rest)
+	case "place":
+		return t.place(b, rest)
 	}
-	return fault.Invalid.Errorf("unknown word %q%s", word, fault.DidYouMean(word, []string{"at", "provider", "region", "service", "policy", "judge"}))
+	return fault.Invalid.Errorf("unknown word %q%s", word, fault.DidYouMean(word, []string{"at", "provider", "region", "service", "policy", "judge", "site", "sheet", "order", "place"}))
 }
 
 // define notes a subject with its claims.
@@ -173,15 +203,9 @@ func named(attribute, name string) policy.Claim {
 // judge puts a policy to services.
 func (t *test) judge(b line, rest string) error {
 	name, with, _ := strings.Cut(rest, " with ")
-	prog := t.policies[name]
-	if prog == nil {
-		preset, err := t.data.Preset(name)
-		if err != nil {
-			return err
-		}
-		if prog, err = t.data.Compile(preset); err != nil {
-			return err
-		}
+	prog, err := t.program(name)
+	if err != nil {
+		return err
 	}
 	var parameters map[string]json.RawMessage
 	if with != "" {
@@ -199,6 +223,18 @@ func (t *test) judge(b line, rest string) error {
 		}
 	}
 	return nil
+}
+
+// program finds a policy of this file, or a ready-made one.
+func (t *test) program(name string) (*policy.Program, error) {
+	if prog := t.policies[name]; prog != nil {
+		return prog, nil
+	}
+	preset, err := t.data.Preset(name)
+	if err != nil {
+		return nil, err
+	}
+	return t.data.Compile(preset)
 }
 
 // check compares the verdict on one service with what is expected.
@@ -229,7 +265,7 @@ func (t *test) check(bound *policy.Bound, l line) error {
 	}
 	t.Checks++
 	if v := bound.Judge(facts.At(t.now)); !meets(v, want) {
-		t.Failures = append(t.Failures, fmt.Sprintf("%s:%d: expected %s\n\tgot %s", t.name, l.number, strings.Join(want, "\n\t\t"), words(v)))
+		t.fail(l, strings.Join(want, "\n\t\t"), words(v))
 	}
 	return nil
 }

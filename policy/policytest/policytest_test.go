@@ -21,12 +21,12 @@ func builtin(t *testing.T) *policy.Data {
 
 // TestCorpus holds the ready-made policies to their cases.
 func TestCorpus(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.test")
+	files, err := filepath.Glob("testdata/*.policytest")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no corpus: %v", err)
 	}
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".test"), func(t *testing.T) {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".policytest"), func(t *testing.T) {
 			text, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
@@ -46,7 +46,7 @@ func TestCorpus(t *testing.T) {
 // with expired evidence and one with nothing but the provider's word.
 func TestEveryPresetHasCases(t *testing.T) {
 	for _, p := range builtin(t).Presets {
-		b, err := os.ReadFile("testdata/" + p.Name + ".test")
+		b, err := os.ReadFile("testdata/" + p.Name + ".policytest")
 		if err != nil {
 			t.Error(err)
 			continue
@@ -87,17 +87,46 @@ func TestWrongExpectationsFail(t *testing.T) {
 	}
 }
 
+// TestWrongPlacesFail spoils what is expected of placements, one thing at a time.
+func TestWrongPlacesFail(t *testing.T) {
+	b, err := os.ReadFile("testdata/seven-providers.policytest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for old, spoilt := range map[string]string{
+		"  fr-lyon-rhone\n    chosen\n": "  fr-lyon-rhone\n    allowed\n",
+		"  de-berlin-spree\n    rule provider.owner_chain.all(c, c in geo.eea), had provider.owner_chain = [\"FR\",\"US\"]\n": "",
+		"    health agent": "    price hour",
+		"    seal seal.sov5: needed at least 2, had 1\n":  "    allowed\n",
+		"    capacity vCPU: needed 2, had 1\n":            "    capacity vCPU: needed 2, had 1\n    health agent\n",
+		"maxPrice: 0.05 EUR":                              "maxPrice: 0.04 EUR",
+		"  nowhere\n  fr-lyon-rhone\n    capacity vCPU\n": "  nowhere\n  fr-lyon-rhone\n    chosen\n",
+		"order much\n  groups: [{name: web, needs: [{kind: instance, sku: seca.d2xs, count: 9}]}]": "order much\n  groups: [{name: web, needs: [{kind: instance, sku: seca.d2xs, count: 1}]}]",
+	} {
+		text := strings.Replace(string(b), old, spoilt, 1)
+		if text == string(b) {
+			t.Fatalf("%q is not in the file", old)
+		}
+		if r, err := policytest.Run("x", []byte(text), builtin(t)); err != nil || len(r.Failures) == 0 {
+			t.Errorf("%q went unseen: %+v, %v", spoilt, r, err)
+		}
+	}
+}
+
 func TestMistakesInTests(t *testing.T) {
 	for text, want := range map[string]string{
-		"reigon x of p":                                                 "did you mean region?",
-		"region r of q":                                                 "stands in no subject",
-		"provider p\n  provider.hq_contry = FR":                         "did you mean provider.hq_country?",
-		"provider p\n  region.country = FR":                             "about a region",
-		"provider p\n  provider.hq_country = FR | sworn":                "no level of evidence",
-		"provider p\n  provider.hq_country = 3":                         "must be string",
-		"provider p\n  provider.hq_country":                             "is no claim",
-		"at noon":                                                       "is no time",
-		"judge eu-residant\n  s\n    allowed":                           "did you mean eu-resident?",
+		"reigon x of p":                                  "did you mean region?",
+		"region r of q":                                  "stands in no subject",
+		"provider p\n  provider.hq_contry = FR":          "did you mean provider.hq_country?",
+		"provider p\n  region.country = FR":              "about a region",
+		"provider p\n  provider.hq_country = FR | sworn": "no level of evidence",
+		"provider p\n  provider.hq_country = 3":          "must be string",
+		"provider p\n  provider.hq_country":              "is no claim",
+		"provider p\nregion r of p\nsite r\n  stete: {}": "site:1: stete is no member of this; did you mean state?",
+		"site r":                              "is no region",
+		"place x under y":                     "is no order",
+		"at noon":                             "is no time",
+		"judge eu-residant\n  s\n    allowed": "did you mean eu-resident?",
 		base + "judge eu-resident\n  x\n    allowed":                    "is no service",
 		base + "judge eu-resident\n  s":                                 "nothing is expected",
 		"policy\n  name: p\n  version: 1\n  rule: |\n    region.contry": "policy:4:11: undefined field 'contry'; did you mean country?",
