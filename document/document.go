@@ -47,28 +47,6 @@ func Decode(name string, text []byte, to any) (*Document, error) {
 	return decode(&Document{name, text, root}, to)
 }
 
-// DecodeAll reads documents with "---" between them into values of type T.
-func DecodeAll[T any](name string, text []byte) ([]T, error) {
-	if len(text) > maxSize {
-		return nil, fault.TooLarge.Errorf("%s has more than %d MiB", name, maxSize>>20)
-	}
-	var all []T
-	for d := yaml.NewDecoder(bytes.NewReader(text)); ; {
-		var node yaml.Node
-		switch err := d.Decode(&node); {
-		case errors.Is(err, io.EOF):
-			return all, nil
-		case err != nil:
-			return nil, notYAML(name, err)
-		}
-		var one T
-		if _, err := decode(&Document{name, text, node.Content[0]}, &one); err != nil {
-			return nil, err
-		}
-		all = append(all, one)
-	}
-}
-
 func parse(name string, text []byte) (*yaml.Node, error) {
 	var root, more yaml.Node
 	d := yaml.NewDecoder(bytes.NewReader(text))

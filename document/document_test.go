@@ -110,13 +110,6 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
-func TestDecodeAll(t *testing.T) {
-	all, err := document.DecodeAll[outer]("f.yaml", []byte("name: a\n---\nname: b\n"))
-	if err != nil || len(all) != 2 || all[1].Name != "b" {
-		t.Errorf("got %+v, %v", all, err)
-	}
-}
-
 func FuzzDecode(f *testing.F) {
 	for _, s := range []string{"name: a\nlist: [{country: x}]", "any: {a: [1, 1e999, .inf]}", "a: &x [*x]", "from: 2026-01-01", "\xff", "? {a: b}\n: c"} {
 		f.Add([]byte(s))

@@ -31,9 +31,6 @@ type Amount struct {
 // Cents makes an amount from hundredths of the currency's unit.
 func Cents(n int64, c Currency) Amount { return Amount{n * (nano / 100), c} }
 
-// IsZero reports whether the amount is nothing, in whatever currency.
-func (a Amount) IsZero() bool { return a.Nano == 0 }
-
 // common is the currency of a and b, which must agree unless one is the zero Amount.
 func (a Amount) common(b Amount) (Currency, error) {
 	switch {

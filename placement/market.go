@@ -171,9 +171,6 @@ func (m *Market) Without(regions ...string) *Market {
 	return &Market{data: m.data, slots: m.slots, all: all}
 }
 
-// Len is how many candidates there are.
-func (m *Market) Len() int { return len(m.all) }
-
 func byRegion(c *candidate, name string) int { return cmp.Compare(c.Region, name) }
 
 func (m *Market) find(region string) (*candidate, bool) {

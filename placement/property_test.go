@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/kontor-cloud/kontor/offer"
 	"github.com/kontor-cloud/kontor/placement"
 	"github.com/kontor-cloud/kontor/policy"
@@ -420,5 +422,41 @@ func TestMemoryChangesNoDecision(t *testing.T) {
 		if err != nil || !bytes.Equal(a.Append(nil), b.Append(nil)) {
 			t.Fatalf("decision %d: %v\n%s\n%s", i, err, a.Append(nil), b.Append(nil))
 		}
+	}
+}
+
+// TestManyDecideAtOnce has one engine used by many while the market changes, policies come and the
+// clock goes on.
+func TestManyDecideAtOnce(t *testing.T) {
+	data, engine := builtin(t), &placement.Engine{}
+	m, _ := market(t, newWorld(3), data, 10)
+	var group errgroup.Group
+	for worker := range uint64(8) {
+		group.Go(func() error {
+			w, mine := newWorld(worker), m
+			for i := range uint64(40) {
+				var err error
+				if mine, err = mine.With(w.candidate(w.IntN(80))); err != nil {
+					return err
+				}
+				r, which := w.request()
+				r = constrained(i%5, r, which)
+				a, err := engine.Decide(mine, r)
+				if err != nil {
+					return err
+				}
+				b, err := new(placement.Engine).Decide(mine, r)
+				if err != nil {
+					return err
+				}
+				if !bytes.Equal(a.Append(nil), b.Append(nil)) {
+					return fmt.Errorf("worker %d, decision %d: an engine that others use decides otherwise", worker, i)
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
 	}
 }

@@ -238,16 +238,6 @@ func milli(x float64) int64 {
 	return int64(math.Round(min(max(x*1000, -most), most)))
 }
 
-// Text gives a text that is known, or "".
-func (v *View) Text(path string) string {
-	if a := paths[path]; a != nil && v.best[a.at] != nil {
-		if s, ok := v.best[a.at].value.(types.String); ok {
-			return string(s)
-		}
-	}
-	return ""
-}
-
 // An unknown is why a fact cannot be used.
 type unknown struct {
 	path, needed, had string
