@@ -319,6 +319,22 @@ func TestTogetherItMayCostTooMuch(t *testing.T) {
 	}
 }
 
+// TestPoliciesOfOneName come in either order, as two versions or with two parameters.
+func TestPoliciesOfOneName(t *testing.T) {
+	use := func(country string) placement.PolicyUse {
+		return placement.PolicyUse{
+			Policy:     &policy.Policy{Name: "in", Version: 1, Rule: "region.country == request.country", Parameters: map[string]policy.Parameter{"country": {Type: "string"}}},
+			Parameters: map[string]json.RawMessage{"country": json.RawMessage(`"` + country + `"`)},
+		}
+	}
+	r, other := wanted(), wanted()
+	r.Policies, other.Policies = []placement.PolicyUse{use("DE"), use("IT")}, []placement.PolicyUse{use("IT"), use("DE")}
+	a, b := decide(t, r, right()), decide(t, other, right())
+	if string(a.Append(nil)) != string(b.Append(nil)) || len(a.Excluded) != 1 {
+		t.Errorf("%s\n%s", a.Append(nil), b.Append(nil))
+	}
+}
+
 func TestNobody(t *testing.T) {
 	d := decide(t, wanted())
 	if d.Problem == nil || d.Problem.Dimension != placement.NoCandidate || len(d.Chosen) != 0 {

@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/json"
@@ -54,6 +55,12 @@ type Group struct {
 type PolicyUse struct {
 	Policy     *policy.Policy             `json:"policy"`
 	Parameters map[string]json.RawMessage `json:"parameters,omitempty"`
+}
+
+// text tells uses of policies with one name apart.
+func (u PolicyUse) text() []byte {
+	b, _ := json.Marshal(u) // wrong parameters are found when they are bound
+	return b
 }
 
 // Near is a place from where it must be reached quickly.
@@ -114,7 +121,9 @@ func (r Request) normal() Request {
 	}
 	slices.SortFunc(r.Groups, func(a, b Group) int { return cmp.Compare(a.Name, b.Name) })
 	r.Policies = slices.Clone(r.Policies)
-	slices.SortFunc(r.Policies, func(a, b PolicyUse) int { return cmp.Compare(a.Policy.Name, b.Policy.Name) })
+	slices.SortFunc(r.Policies, func(a, b PolicyUse) int {
+		return cmp.Or(cmp.Compare(a.Policy.Name, b.Policy.Name), bytes.Compare(a.text(), b.text()))
+	})
 	r.Spread = slices.Clone(r.Spread)
 	slices.SortFunc(r.Spread, func(a, b Spread) int { return cmp.Compare(a.Over, b.Over) })
 	r.Only, r.Not = slices.Sorted(slices.Values(r.Only)), slices.Sorted(slices.Values(r.Not))
