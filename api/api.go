@@ -30,6 +30,7 @@ type Config struct {
 	AgentURL  string          // where agents do
 	Lenient   bool            // agents ignore references to what does not exist, as the public suite wants
 	Recover   bool            // its rows are written from what agents hold; nothing is wanted meanwhile
+	Limits    Limits          // none if zero
 	Leaving   <-chan struct{} // closed when clients are to go to another process
 	Stop      <-chan struct{} // closed when long polls are to end
 	Log       *slog.Logger
@@ -43,6 +44,8 @@ type Exchange struct {
 	Config
 	Audit    *audit.Log // beside what is changed
 	access   access
+	accounts *limiter
+	tenants  *limiter
 	recovery recovery
 	desk     *desk
 	streams  streams
@@ -50,7 +53,10 @@ type Exchange struct {
 
 // New makes an exchange.
 func New(c Config) *Exchange {
-	return &Exchange{Config: c, Audit: audit.Open(c.Providers.DB, c.Log), desk: newDesk(c.Providers)}
+	return &Exchange{
+		Config: c, Audit: audit.Open(c.Providers.DB, c.Log), desk: newDesk(c.Providers),
+		accounts: newLimiter("account", c.Limits.Account), tenants: newLimiter("tenant", c.Limits.Tenant),
+	}
 }
 
 // server is an exchange behind one listener.

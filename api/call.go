@@ -74,6 +74,9 @@ func (c *call) run(rt route) (reply, error) {
 	if err := c.authorize(rt.allow); err != nil {
 		return reply{}, err
 	}
+	if err := c.server.tenants.take(c.at.Tenant); err != nil {
+		return reply{}, err
+	}
 	if err := c.findRegion(); err != nil {
 		return reply{}, err
 	}
@@ -99,6 +102,9 @@ func (c *call) authenticate(p permission) error {
 	c.greet()
 	who, err := c.server.Tenants.Verify(c.ctx, token)
 	c.who = who
+	if err == nil {
+		err = c.server.accounts.take(who.Subject)
+	}
 	return err
 }
 

@@ -103,8 +103,12 @@ func After(err error) time.Duration {
 	return 0
 }
 
+// maxViolations is how many are worth reading. A document can have more of them
+// than bytes are good for.
+const maxViolations = 100
+
 // A List collects the violations of one document, so that its author sees all
-// of them at once. The zero value is ready for use.
+// of them at once, or the first hundred. The zero value is ready for use.
 type List struct {
 	texts   []string
 	sources []Source
@@ -112,6 +116,9 @@ type List struct {
 
 // Add notes that the field at pointer breaks a rule.
 func (l *List) Add(pointer, format string, args ...any) {
+	if len(l.texts) == maxViolations {
+		return
+	}
 	l.texts = append(l.texts, strings.TrimLeft(strings.ReplaceAll(pointer, "/", ".")+" ", ". ")+fmt.Sprintf(format, args...))
 	l.sources = append(l.sources, Source{Pointer: pointer})
 }

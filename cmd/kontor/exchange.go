@@ -49,7 +49,8 @@ type exchangeConfig struct {
 	Linger    duration   `json:"linger,omitempty"`    // how long to serve on when told to stop, for a balancer to notice
 	Private   string     `json:"private,omitempty"`   // where health, metrics and profiles are served; off, or empty for a socket in data
 
-	AuditRetention duration `json:"auditRetention"` // how long entries of the audit log are kept; a year at least
+	Limits         api.Limits `json:"limits"`         // on how often callers may ask
+	AuditRetention duration   `json:"auditRetention"` // how long entries of the audit log are kept; a year at least
 
 	Recover string `json:"-"` // id of the exchange that lost its database; ownID if that is in this one
 
@@ -75,6 +76,7 @@ func defaultExchange() exchangeConfig {
 		Listen: []listener{{Address: "127.0.0.1:8080", Profile: api.Strict}},
 		Agents: "127.0.0.1:8443",
 
+		Limits:         api.Limits{Account: api.Rate{PerSecond: 2000, Burst: 20_000}, Tenant: api.Rate{PerSecond: 5000, Burst: 50_000}},
 		AuditRetention: duration(400 * 24 * time.Hour),
 	}
 }
@@ -147,7 +149,7 @@ func (a *app) openExchange(ctx context.Context, c exchangeConfig, log *slog.Logg
 	}
 	x.Exchange = api.New(api.Config{
 		Resources: resource.NewStore(x.db), Tenants: tenants, Providers: providers,
-		URL: x.publicURL(), AgentURL: x.agentURL(), Lenient: c.Listen[0].Profile == api.Suite, Recover: c.Recover != "", Stop: ctx.Done(), Log: log,
+		URL: x.publicURL(), AgentURL: x.agentURL(), Lenient: c.Listen[0].Profile == api.Suite, Recover: c.Recover != "", Limits: c.Limits, Stop: ctx.Done(), Log: log,
 		Requests: telemetry.NewRequests(x.private.Metrics, x.private.tracer), Tracer: x.private.tracer, Ready: x.private.Health.Ready,
 	})
 	if x.private.tracer != nil {
