@@ -2,6 +2,7 @@ package api
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -174,7 +175,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 				break
 			}
 		}
-		if nerr, ok := err.(net.Error); ok && nerr.Timeout() {
+		if nerr, ok := errors.AsType[net.Error](err); ok && nerr.Timeout() {
 			t.Errorf("slow %s: the connection stays open", what)
 		}
 		conn.Close()
