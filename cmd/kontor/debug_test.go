@@ -80,15 +80,30 @@ func secrets(t *testing.T, x *exchange) map[string]string {
 		t.Fatal(err)
 	}
 	note("a join token", []byte(join))
-	for _, table := range []string{"authority", "signing_key"} {
-		keys, err := db.All(t.Context(), x.db, db.Scan[[]byte], `SELECT private FROM `+table)
+	for _, c := range secretColumns {
+		type row struct {
+			id     string
+			sealed []byte
+		}
+		keys, err := db.All(t.Context(), x.db, func(scan func(...any) error) (r row, err error) {
+			return r, scan(&r.id, &r.sealed)
+		}, `SELECT id, `+c.Name+` FROM `+c.Table)
 		if err != nil || len(keys) == 0 {
-			t.Fatal(table, len(keys), err)
+			t.Fatal(c.Table, len(keys), err)
 		}
 		for _, k := range keys {
-			note("a key of "+table, k)
+			plain, err := x.Tenants.Box.Open(t.Context(), c.Row(k.id), k.sealed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			note("a key of "+c.Table, plain)
 		}
 	}
+	keyFile, err := os.ReadFile(string(x.config.keys()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	note("the envelope key's file", bytes.TrimSpace(keyFile))
 	text, err := os.ReadFile(filepath.Join(x.config.Data, "agents", "fake-1", "key.pem"))
 	if err != nil {
 		t.Fatal(err)
