@@ -345,3 +345,33 @@ func TestManyFirstStarts(t *testing.T) {
 		}
 	})
 }
+
+// What can be used no more, or was, is forgotten after a while; what can be used is not.
+func TestPruneForgetsEnrolments(t *testing.T) {
+	each(t, func(t *testing.T, s *Store) {
+		ctx, now := t.Context(), time.Now()
+		for _, e := range []struct {
+			id            string
+			expires, used time.Time
+		}{
+			{"open", now.Add(time.Hour), time.Time{}},
+			{"just expired", now.Add(-time.Hour), time.Time{}},
+			{"just used", now.Add(-2 * MaxEnrolment), now.Add(-time.Hour)},
+			{"expired long ago", now.Add(-MaxEnrolment - time.Hour), time.Time{}},
+			{"used long ago", now.Add(-MaxEnrolment - time.Hour), now.Add(-MaxEnrolment - 2*time.Hour)},
+		} {
+			_, err := db.Exec(ctx, s.DB, `INSERT INTO enrolment (id, region, hash, created_at, expires_at, used_at) VALUES ($1, 'r1', $2, 0, $3, $4)`,
+				e.id, []byte{}, db.Micros(e.expires), db.Micros(e.used))
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Prune(ctx, now); err != nil {
+			t.Fatal(err)
+		}
+		left, err := db.All(ctx, s.DB, db.Scan[string], `SELECT id FROM enrolment ORDER BY id`)
+		if err != nil || strings.Join(left, ", ") != "just expired, just used, open" {
+			t.Errorf("left: %v, %v", left, err)
+		}
+	})
+}

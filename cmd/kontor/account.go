@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 
@@ -20,8 +21,9 @@ type accountSpec struct {
 
 func accountCommand(a *app) *cobra.Command {
 	k := mustKind("account")
+	at := func(_ context.Context, id string) (target, error) { return target{kind: k, name: id}, nil }
 	return family("account", "Manage accounts (operators)",
-		a.listCommand(k), a.accountCreate(k), a.accountLink(), a.accountSwitch(k, "disable", true), a.accountSwitch(k, "enable", false))
+		a.listCommand(k), a.accountCreate(k), a.accountLink(), a.accountSwitch(k.name, "disable", true, at), a.accountSwitch(k.name, "enable", false, at))
 }
 
 func (a *app) accountCreate(k kind) *cobra.Command {
@@ -65,20 +67,24 @@ func (a *app) accountLink() *cobra.Command {
 	return c
 }
 
-// accountSwitch makes all tokens of an account worthless, or good again.
-func (a *app) accountSwitch(k kind, verb string, disabled bool) *cobra.Command {
+// accountSwitch makes all tokens of an account, or of a service account, worthless,
+// or good again. What both have in common is written alike.
+func (a *app) accountSwitch(kind, verb string, disabled bool, at func(ctx context.Context, name string) (target, error)) *cobra.Command {
 	return &cobra.Command{
-		Use: verb + " ID", Short: "Make an account's tokens " + map[bool]string{true: "worthless", false: "good again"}[disabled],
-		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completes(a.namesOf("account")),
+		Use: verb + " NAME", Short: "Make its tokens " + map[bool]string{true: "worthless", false: "good again"}[disabled],
+		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completes(a.namesOf(kind)),
 		RunE: func(c *cobra.Command, args []string) error {
-			t := target{kind: k, name: args[0]}
+			t, err := at(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
 			i, err := a.read(c.Context(), t)
 			if err != nil {
 				return err
 			}
 			var spec accountSpec
 			if err := json.Unmarshal(i.Spec, &spec); err != nil {
-				return fault.Malformed.Errorf("read account %s: %w", t.name, err)
+				return fault.Malformed.Errorf("read %s %s: %w", kind, t.name, err)
 			}
 			spec.Disabled = disabled
 			return a.putOwn(c.Context(), t, spec)

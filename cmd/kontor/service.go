@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kontor-cloud/kontor/client"
-	"github.com/kontor-cloud/kontor/fault"
 )
 
 // serviceKind is the programs of a tenant.
@@ -25,7 +23,7 @@ type serviceSpec struct {
 
 func serviceCommand(a *app) *cobra.Command {
 	return family("service-account", "Manage the programs of a tenant (its administrators)",
-		a.listCommand(serviceKind), a.serviceCreate(), a.serviceSwitch("disable", true), a.serviceSwitch("enable", false))
+		a.listCommand(serviceKind), a.serviceCreate(), a.accountSwitch("service-account", "disable", true, a.service), a.accountSwitch("service-account", "enable", false, a.service))
 }
 
 func (a *app) serviceCreate() *cobra.Command {
@@ -48,28 +46,4 @@ func (a *app) serviceCreate() *cobra.Command {
 func (a *app) service(ctx context.Context, name string) (target, error) {
 	p, err := a.complete(ctx, needTenant, client.Place{})
 	return target{kind: serviceKind, place: p, name: name}, err
-}
-
-// serviceSwitch makes all tokens of a service account worthless, or good again.
-func (a *app) serviceSwitch(verb string, disabled bool) *cobra.Command {
-	return &cobra.Command{
-		Use: verb + " NAME", Short: "Make its tokens " + map[bool]string{true: "worthless", false: "good again"}[disabled],
-		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completes(a.namesOf("service-account")),
-		RunE: func(c *cobra.Command, args []string) error {
-			t, err := a.service(c.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			i, err := a.read(c.Context(), t)
-			if err != nil {
-				return err
-			}
-			var spec serviceSpec
-			if err := json.Unmarshal(i.Spec, &spec); err != nil {
-				return fault.Malformed.Errorf("read service account %s: %w", t.name, err)
-			}
-			spec.Disabled = disabled
-			return a.putOwn(c.Context(), t, spec)
-		},
-	}
 }
