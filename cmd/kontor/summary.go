@@ -19,7 +19,7 @@ import (
 type summary struct {
 	Versions  []string    `json:"versions"`
 	Processes int         `json:"processes"`
-	Uptime    float64     `json:"uptime"` // of the youngest process
+	Uptime    *float64    `json:"uptime"` // of the youngest process; a hardened one may not know it
 	CPU       float64     `json:"cpu"`    // cores
 	Memory    float64     `json:"memory"` // bytes, resident
 	InFlight  float64     `json:"inFlight"`
@@ -65,13 +65,16 @@ type topKind struct {
 func summarize(now, grown telemetry.Samples, took time.Duration) summary {
 	rate := func(s telemetry.Samples) float64 { return s.Sum() / took.Seconds() }
 	requests := grown.Of("kontor_http_requests_total")
-	started := 0.0
+	var uptime *float64
 	for _, s := range now.Of("process_start_time_seconds") {
-		started = max(started, s.Value)
+		up := time.Since(time.UnixMilli(int64(1e3 * s.Value))).Seconds()
+		if uptime == nil || up < *uptime {
+			uptime = &up
+		}
 	}
 	return summary{
 		Versions: now.Of("kontor_build_info").Values("version"), Processes: len(now.Of("kontor_build_info")),
-		Uptime: time.Since(time.Unix(int64(started), 0)).Seconds(), CPU: rate(grown.Of("process_cpu_seconds_total")),
+		Uptime: uptime, CPU: rate(grown.Of("process_cpu_seconds_total")),
 		Memory: now.Of("process_resident_memory_bytes").Sum(), InFlight: now.Of("kontor_http_requests_in_flight").Sum(),
 		Requests: rate(requests), Failures: rate(where(requests, "code", func(c string) bool { return c >= "500" })),
 		Limited: rate(requests.Of("kontor_http_requests_total", "code", "429")),
@@ -170,8 +173,12 @@ func number(v float64) *float64 {
 // write shows a summary in at most so many lines.
 func (s summary) write(w io.Writer, height int) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "kontor %s, %d processes, up %s, %.2f cores, %.0f MB\n", clean(strings.Join(s.Versions, " ")), s.Processes,
-		age(time.Now().Add(-time.Duration(s.Uptime*float64(time.Second))), time.Now()), s.CPU, s.Memory/1e6)
+	up := "-"
+	if s.Uptime != nil {
+		up = age(time.Now().Add(-time.Duration(*s.Uptime*float64(time.Second))), time.Now())
+	}
+	fmt.Fprintf(&b, "kontor %s, %d processes, up %s, %.2f cores, %.0f MB\n",
+		clean(strings.Join(s.Versions, " ")), s.Processes, up, s.CPU, s.Memory/1e6)
 	fmt.Fprintf(&b, "requests %.1f/s, failed %.1f/s, limited %.1f/s, in flight %.0f; writes %.1f/s, retried %.1f/s\n\n",
 		s.Requests, s.Failures, s.Limited, s.InFlight, s.Writes, s.Retries)
 	t := tabwriter.NewWriter(&b, 0, 8, 3, ' ', 0)
