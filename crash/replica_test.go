@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -22,14 +23,43 @@ func TestRollingRestart(t *testing.T) {
 	c.roll(t, bin, 2)
 }
 
-// TestLabRollingUpgrade is the same from an older version to this one.
+// TestLabRollingUpgrade is the same from an older version to this one, over all
+// migrations between them.
 func TestLabRollingUpgrade(t *testing.T) {
-	old := os.Getenv("KONTOR_LAB_OLD_BINARY")
-	if old == "" {
-		t.Skip("set KONTOR_LAB_OLD_BINARY to a kontor of an older version, which knows serve --linger")
+	if os.Getenv("KONTOR_LAB") == "" {
+		t.Skip("slow: set KONTOR_LAB=1")
 	}
-	c := newCluster(t, dbtest.PostgresURL(t), old, 2)
+	c := newCluster(t, dbtest.PostgresURL(t), older(t), 2)
 	c.roll(t, build(t), 1)
+}
+
+// firstToLinger is the oldest version that can be upgraded without a call that
+// fails: it knows serve --linger.
+const firstToLinger = "8709c27a429e7c5c65963f3f5670eeb80e4f6466"
+
+// older builds that version out of the repository's history, or takes the binary
+// that KONTOR_LAB_OLD_BINARY names.
+func older(t *testing.T) string {
+	t.Helper()
+	if bin := os.Getenv("KONTOR_LAB_OLD_BINARY"); bin != "" {
+		return bin
+	}
+	dir := t.TempDir()
+	get := exec.CommandContext(t.Context(), "sh", "-c", `git archive "$1" | tar -x -C "$2"`, "sh", firstToLinger, dir)
+	get.Dir = ".."
+	if out, err := get.CombinedOutput(); err != nil {
+		t.Skipf("no older version: this is no clone with its history (set KONTOR_LAB_OLD_BINARY): %v\n%s", err, out)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
+		t.Skip("no older version: this is no clone with its history (set KONTOR_LAB_OLD_BINARY)")
+	}
+	bin := filepath.Join(dir, "kontor.older")
+	compile := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", bin, "./cmd/kontor")
+	compile.Dir = dir
+	if out, err := compile.CombinedOutput(); err != nil {
+		t.Fatalf("build the older version: %v\n%s", err, out)
+	}
+	return bin
 }
 
 // TestLabFailOver is the promise that no acknowledged write is lost, and that
