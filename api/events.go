@@ -141,7 +141,7 @@ func (r *reader) begin(after string) (err error) {
 		r.reset = true
 		return nil
 	}
-	r.since, err = r.server.Resources.Head(r.ctx, r.region.Name)
+	r.since, err = r.server.Resources.Newest(r.ctx, r.region.Name, r.at.Tenant)
 	return err
 }
 

@@ -101,7 +101,7 @@ func act(action string) func(*call) (reply, error) {
 		}
 		ifVersion, err := c.ifVersion()
 		if err == nil {
-			err = c.server.Resources.Act(c.ctx, c.kind, c.region.Name, c.at, action, ifVersion)
+			err = c.server.Resources.Act(c.ctx, c.kind, c.at, action, ifVersion, c.env())
 			failpoint.Here(failpoint.ActCommitted)
 		}
 		return reply{status: http.StatusAccepted}, err

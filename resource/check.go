@@ -33,7 +33,7 @@ var labelKey = regexp.MustCompile(`^[A-Za-z0-9_./:-]{1,128}$`)
 
 const maxMap = 64 // entries in labels, annotations or extensions
 
-func checkMaps(labels, annotations, extensions map[string]string, l *fault.List) {
+func checkMaps(labels, annotations map[string]string, l *fault.List) {
 	for _, m := range []struct {
 		at     string
 		values map[string]string
@@ -49,8 +49,22 @@ func checkMaps(labels, annotations, extensions map[string]string, l *fault.List)
 			length(l, m.at+"/"+escape(k), v, 0, m.max)
 		}
 	}
-	for k := range extensions {
-		l.Add("/extensions/"+escape(k), "is not an extension that this region knows")
+}
+
+// checkExtensions refuses what the region does not know.
+func checkExtensions(k *Kind, extensions map[string]string, e Env, l *fault.List) {
+	if count(l, "/extensions", len(extensions), 0, maxMap); len(extensions) > maxMap {
+		return
+	}
+	for key, value := range extensions {
+		switch at := "/extensions/" + escape(key); {
+		case e.Extension == nil || k != workspaces:
+			l.Add(at, "is not an extension that this region knows")
+		default:
+			if err := e.Extension(key, value); err != nil {
+				l.Add(at, "%s", err)
+			}
+		}
 	}
 }
 

@@ -68,4 +68,6 @@ func (i *instance) links() []link {
 	return ls
 }
 
+func (i *instance) zone() *string { return &i.Zone }
+
 func (i *instance) status() any { return seca.InstanceStatus{PowerState: seca.Off} }

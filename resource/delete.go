@@ -14,9 +14,9 @@ import (
 // Delete accepts the deletion of a resource. It is gone when the agent has
 // seen that it is. A second Delete changes nothing.
 func (s *Store) Delete(ctx context.Context, k *Kind, u urn.URN, ifVersion *int64, env Env) error {
-	region := regionOf(env.Region, k)
-	err := s.write(ctx, region, k, func(ctx context.Context, tx *db.Tx, revision int64, now time.Time) error {
-		r, err := one(ctx, tx, region, u, ifVersion)
+	where := env.site(k, u.Tenant)
+	err := s.write(ctx, where, func(ctx context.Context, tx *db.Tx, at revision, now time.Time) error {
+		r, err := one(ctx, tx, where, u, ifVersion)
 		if err != nil || r.Leaving() {
 			return err
 		}
@@ -36,7 +36,7 @@ func (s *Store) Delete(ctx context.Context, k *Kind, u urn.URN, ifVersion *int64
 			return err
 		}
 		for _, l := range leaving {
-			if err := l.remove(ctx, tx, near, revision, now); err != nil {
+			if err := l.remove(ctx, tx, near, at, now); err != nil {
 				return err
 			}
 		}
@@ -45,7 +45,7 @@ func (s *Store) Delete(ctx context.Context, k *Kind, u urn.URN, ifVersion *int64
 	})
 	failpoint.Here(failpoint.DeleteDone)
 	if err == nil {
-		s.touched(region, u.Tenant)
+		s.touched(where.region, u.Tenant)
 	}
 	return err
 }
@@ -136,15 +136,15 @@ func (r *Resource) names(u urn.URN) bool {
 
 // remove accepts r's deletion. What no agent keeps is gone at once, unless it
 // still contains something that is on its way.
-func (r *Resource) remove(ctx context.Context, tx *db.Tx, near []*Resource, revision int64, now time.Time) error {
+func (r *Resource) remove(ctx context.Context, tx *db.Tx, near []*Resource, at revision, now time.Time) error {
 	version, before, was := r.Version, r.document(ctx), r.State
 	r.leave(now)
 	if !r.Kind.Kept && !slices.ContainsFunc(near, func(n *Resource) bool { return within(n, r) }) {
 		r.GoneAt = now
 	}
 	r.noteGone(ctx, before, was)
-	r.touch(revision, now)
-	r.want(ctx, revision)
+	r.touch(at, now)
+	r.want(ctx, at)
 	if err := update(ctx, tx, r, version); err != nil || r.GoneAt.IsZero() || len(r.Labels) == 0 {
 		return err
 	}

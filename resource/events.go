@@ -45,6 +45,11 @@ func (s *Store) Touched(region, tenant string) <-chan struct{} {
 	return touched
 }
 
+// Newest returns the revision up to which a region shows what happened to a tenant's resources; 0 if nothing did.
+func (s *Store) Newest(ctx context.Context, region, tenant string) (int64, error) {
+	return db.One(ctx, s.db, db.Scan[int64], `SELECT COALESCE(MAX(revision), 0) FROM feed WHERE region IN ($1, $2)`, region, shownFeed(region, tenant))
+}
+
 // Since returns the resources of a tenant, or of one of its workspaces, that
 // changed in a region after a revision, as they are now, in the order of their
 // last change; gone ones are among them, unless since is 0. They are at most
@@ -53,16 +58,17 @@ func (s *Store) Touched(region, tenant string) <-chan struct{} {
 //
 // It reads the tenant's live resources, so callers leave pauses.
 func (s *Store) Since(ctx context.Context, region, tenant, workspace string, since int64, limit int) (all []*Resource, next int64, more bool, err error) {
-	head, err := db.One(ctx, s.db, db.Scan[int64], `SELECT COALESCE(MAX(revision), 0) FROM feed WHERE region = $1`, region) // before the rest: what comes between is read, too
+	head, err := s.Newest(ctx, region, tenant) // before the rest: what comes between is read, too
 	if err != nil || head <= since {
 		return nil, since, false, err
 	}
 	from, to := prefix(workspaces.URN(tenant, "", "", ""))
 	// What is gone is found by the index of the feed, but for workspaces, of
-	// which agents do not hear.
+	// which agents do not hear, and for virtual regions, which have an index for this.
 	all, err = db.All(ctx, s.db, scan, `
 		SELECT `+columns+` FROM resource WHERE region = $1 AND tenant = $2 AND revision > $3 AND gone_at IS NULL
-		UNION ALL SELECT `+columns+` FROM resource WHERE $3 > 0 AND region = $1 AND tenant = $2 AND wanted_revision > $3 AND gone_at IS NOT NULL
+		UNION ALL SELECT `+columns+` FROM resource WHERE $3 > 0 AND region = $1 AND tenant = $2 AND `+kept+` = $1 AND wanted_revision > $3 AND gone_at IS NOT NULL
+		UNION ALL SELECT `+columns+` FROM resource WHERE $3 > 0 AND region = $1 AND tenant = $2 AND host IS NOT NULL AND revision > $3 AND gone_at IS NOT NULL AND kind <> 'workspace'
 		UNION ALL SELECT `+columns+` FROM resource WHERE $3 > 0 AND region = $1 AND urn > $4 AND urn < $5 AND kind = 'workspace' AND revision > $3 AND gone_at IS NOT NULL`,
 		region, tenant, since, from, to)
 	if err != nil {

@@ -2,6 +2,7 @@ package resource
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,7 +94,7 @@ func (s *Store) catchUp(ctx context.Context) error {
 	}
 	heads, err := db.All(ctx, s.db, func(scan func(...any) error) (h head, err error) {
 		return h, scan(&h.region, &h.revision)
-	}, `SELECT region, revision FROM feed`)
+	}, `SELECT region, revision FROM feed WHERE region NOT LIKE '% %'`) // those that agents follow
 	for _, h := range heads {
 		if known, _ := s.watch.after(h.region); h.revision > known {
 			s.watch.wake(h.region, h.revision)
@@ -119,7 +120,7 @@ func (s *Store) Follow(ctx context.Context, region string, since int64, limit in
 		live = "AND gone_at IS NULL"
 	}
 	all, err := db.All(ctx, s.db, scan, `SELECT `+columns+` FROM resource
-		WHERE region = $1 AND wanted_revision > $2 `+live+` ORDER BY wanted_revision, id LIMIT $3`, region, since, limit+1)
+		WHERE `+kept+` = $1 AND wanted_revision > $2 `+live+` ORDER BY wanted_revision, id LIMIT $3`, region, since, limit+1)
 	if err != nil {
 		return nil, false, err
 	}
@@ -156,11 +157,10 @@ func (s *Store) Observe(ctx context.Context, region string, batch []wire.Observa
 		return nil, nil
 	}
 	var woken int64
-	news := 0
-	var tenants []string
+	var changed []*Resource
 	err = s.db.InTx(ctx, func(ctx context.Context, tx *db.Tx) error {
-		strangers, woken = nil, 0
-		revision, err := next(ctx, tx, region)
+		strangers, changed, woken = nil, nil, 0
+		wanted, err := next(ctx, tx, region)
 		if err != nil {
 			return err
 		}
@@ -169,7 +169,6 @@ func (s *Store) Observe(ctx context.Context, region string, batch []wire.Observa
 		if err != nil {
 			return err
 		}
-		var changed []*Resource
 		for _, o := range batch {
 			r := by[o.ID]
 			if r == nil {
@@ -181,16 +180,15 @@ func (s *Store) Observe(ctx context.Context, region string, batch []wire.Observa
 				r.noteSeen(ctx, was)
 			}
 		}
-		news, tenants = len(changed), tenantsOf(changed)
 		failpoint.Here(failpoint.ObserveRead)
-		woken, err = settleAll(ctx, tx, region, changed, revision, now)
+		woken, err = settleAll(ctx, tx, region, dedupe(changed), wanted, now)
 		failpoint.Here(failpoint.ObserveWritten)
 		return err
 	})
 	failpoint.Here(failpoint.ObserveDone)
 	if err == nil {
-		s.tally.observed(len(batch), news, len(strangers))
-		s.touched(region, tenants...)
+		s.tally.observed(len(batch), len(changed), len(strangers))
+		s.touchedBy(changed)
 	}
 	if err == nil && woken > 0 {
 		s.wake(region, woken)
@@ -198,13 +196,15 @@ func (s *Store) Observe(ctx context.Context, region string, batch []wire.Observa
 	return strangers, err
 }
 
-func tenantsOf(rs []*Resource) (tenants []string) {
-	for _, r := range rs {
-		if !slices.Contains(tenants, r.URN.Tenant) {
-			tenants = append(tenants, r.URN.Tenant)
+// touchedBy wakes those who follow what has changed.
+func (s *Store) touchedBy(changed []*Resource) {
+	told := map[[2]string]bool{}
+	for _, r := range changed {
+		if at := [2]string{r.Region, r.URN.Tenant}; !told[at] {
+			told[at] = true
+			s.touched(r.Region, r.URN.Tenant)
 		}
 	}
-	return tenants
 }
 
 func observed(ctx context.Context, tx *db.Tx, region string, batch []wire.Observation) (map[string]*Resource, error) {
@@ -213,7 +213,7 @@ func observed(ctx context.Context, tx *db.Tx, region string, batch []wire.Observ
 		ids[i] = o.ID
 	}
 	all, err := db.All(ctx, tx, scan, `SELECT `+columns+` FROM resource
-		WHERE region = $1 AND id IN (`+db.In(2, padded(len(ids)))+`) AND gone_at IS NULL`, padding(region, ids)...)
+		WHERE `+kept+` = $1 AND id IN (`+db.In(2, padded(len(ids)))+`) AND gone_at IS NULL`, padding(region, ids)...)
 	by := make(map[string]*Resource, len(all))
 	for _, r := range all {
 		by[r.ID] = r
@@ -223,16 +223,19 @@ func observed(ctx context.Context, tx *db.Tx, region string, batch []wire.Observ
 
 // settleAll writes what observations changed. A workspace that waits for the
 // last of its things to go, goes with it.
-func settleAll(ctx context.Context, tx *db.Tx, region string, changed []*Resource, revision int64, now time.Time) (woken int64, err error) {
-	changed = dedupe(changed)
+func settleAll(ctx context.Context, tx *db.Tx, host string, changed []*Resource, wanted int64, now time.Time) (woken int64, err error) {
+	shown, err := shownIn(ctx, tx, host, changed, wanted)
+	if err != nil {
+		return 0, err
+	}
 	var gone []string
 	rows := make([]observedRow, len(changed))
 	for i, r := range changed {
 		was := r.Version
-		r.touch(revision, now)
+		r.touch(revision{wanted, shown[r.shownFeed()]}, now)
 		if !r.GoneAt.IsZero() {
 			gone = append(gone, r.ID)
-			r.wantedRevision, woken = revision, revision
+			r.wantedRevision, woken = wanted, wanted
 		}
 		if rows[i], err = r.observedRow(was); err != nil {
 			return 0, err
@@ -241,15 +244,62 @@ func settleAll(ctx context.Context, tx *db.Tx, region string, changed []*Resourc
 	if err := updateObserved(ctx, tx, rows); err != nil || len(gone) == 0 {
 		return woken, err
 	}
-	left, err := db.All(ctx, tx, db.Scan[string], `UPDATE resource SET gone_at = $1, modified_at = $1, version = version + 1, revision = $2
-		WHERE region = $3 AND kind = 'workspace' AND deleted_at IS NOT NULL AND gone_at IS NULL AND NOT EXISTS (
-			SELECT 1 FROM resource c WHERE c.region = resource.region AND c.tenant = resource.tenant
-			AND resource.urn = 'seca.workspace/v1/tenants/' || c.tenant || '/workspaces/' || c.workspace AND c.gone_at IS NULL)
-		RETURNING id`, db.Micros(now), revision, region)
+	left, err := leave(ctx, tx, host, shown, now)
 	if err != nil {
 		return 0, err
 	}
 	return woken, unlabel(ctx, tx, append(gone, left...))
+}
+
+// shownFeed names the feed by which r's region shows what happened to it.
+func (r *Resource) shownFeed() string {
+	if r.Region == r.Host {
+		return r.Region
+	}
+	return shownFeed(r.Region, r.URN.Tenant)
+}
+
+// shownIn gives the next revision of each feed in which changes show. That of the host
+// is taken already; the locks of the others are taken in one order.
+func shownIn(ctx context.Context, tx *db.Tx, host string, changed []*Resource, wanted int64) (map[string]int64, error) {
+	shown := map[string]int64{host: wanted}
+	for _, r := range changed {
+		shown[r.shownFeed()] = wanted
+	}
+	for _, feed := range slices.Sorted(maps.Keys(shown)) {
+		if feed == host {
+			continue
+		}
+		var err error
+		if shown[feed], err = next(ctx, tx, feed); err != nil {
+			return nil, err
+		}
+	}
+	return shown, nil
+}
+
+// leave lets go of the workspaces at a host that are to be deleted and are empty now.
+func leave(ctx context.Context, tx *db.Tx, host string, shown map[string]int64, now time.Time) ([]string, error) {
+	empty, err := db.All(ctx, tx, scan, `SELECT `+columns+` FROM resource
+		WHERE `+kept+` = $1 AND gone_at IS NULL AND workspace = '' AND kind = 'workspace' AND deleted_at IS NOT NULL AND NOT EXISTS (
+			SELECT 1 FROM resource c WHERE c.region = resource.region AND c.tenant = resource.tenant
+			AND resource.urn = 'seca.workspace/v1/tenants/' || c.tenant || '/workspaces/' || c.workspace AND c.gone_at IS NULL)`, host)
+	ids := make([]string, len(empty))
+	for i, r := range empty {
+		at := shown[r.shownFeed()]
+		if at == 0 {
+			if at, err = next(ctx, tx, r.shownFeed()); err != nil {
+				return nil, err
+			}
+		}
+		was := r.Version
+		r.GoneAt, ids[i] = now, r.ID
+		r.touch(revision{shown: at}, now)
+		if err := update(ctx, tx, r, was); err != nil {
+			return nil, err
+		}
+	}
+	return ids, err
 }
 
 func dedupe(rs []*Resource) []*Resource {
@@ -338,5 +388,5 @@ func (s *Store) Tombstones(ctx context.Context, region string, ids []string) ([]
 		return nil, nil
 	}
 	return db.All(ctx, s.db, db.Scan[string], `SELECT id FROM resource
-		WHERE region = $1 AND id IN (`+db.In(2, padded(len(ids)))+`) AND gone_at IS NOT NULL`, padding(region, ids)...)
+		WHERE `+kept+` = $1 AND id IN (`+db.In(2, padded(len(ids)))+`) AND gone_at IS NOT NULL`, padding(region, ids)...)
 }

@@ -38,7 +38,7 @@ func (s *Store) Import(ctx context.Context, all []Import, env Env) error {
 		d.native, d.power = m.Native, m.Power
 		drafts[i] = d
 	}
-	err := s.write(ctx, env.Region, nil, func(ctx context.Context, tx *db.Tx, revision int64, now time.Time) error {
+	err := s.write(ctx, env.site(nil, ""), func(ctx context.Context, tx *db.Tx, at revision, now time.Time) error {
 		before, err := imported(ctx, tx, env.Region)
 		if err != nil {
 			return err
@@ -47,7 +47,7 @@ func (s *Store) Import(ctx context.Context, all []Import, env Env) error {
 			if was := before[Native{d.kind.Name, d.native}]; was != nil {
 				return fault.Conflict.Errorf("%s %s has been imported as %s", d.kind.Name, d.native, was.URN)
 			}
-			r, created, err := d.put(ctx, tx, revision, nil, now)
+			r, created, err := d.put(ctx, tx, at, nil, now)
 			if err != nil {
 				return err
 			}
@@ -77,7 +77,7 @@ func (s *Store) Imported(ctx context.Context, region string) (map[Native]*Resour
 
 func imported(ctx context.Context, q db.Querier, region string) (map[Native]*Resource, error) {
 	all, err := db.All(ctx, q, scan, `SELECT `+columns+` FROM resource
-		WHERE region = $1 AND gone_at IS NULL AND observed LIKE '%"imported":"%'`, region)
+		WHERE `+kept+` = $1 AND gone_at IS NULL AND observed LIKE '%"imported":"%'`, region)
 	by := make(map[Native]*Resource, len(all))
 	for _, r := range all {
 		if r.Observed.Imported != "" {

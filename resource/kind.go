@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"path"
 	"slices"
 	"strings"
 	"unicode"
@@ -62,6 +63,24 @@ type Env struct {
 
 	Kinds     []string // what the region's platform can keep
 	Inventory *driver.Inventory
+
+	// Of a virtual region; Kinds and Inventory are those of the host, as Region calls them.
+	Host      string                        // the region whose agent keeps things; "": Region
+	Decision  string                        // by which a workspace is placed there
+	Names     map[string]string             // how the host calls "zone/NAME" and "PROVIDER/SKU"; the same if it is not there
+	Extension func(key, value string) error // why a workspace cannot have it; nil: there are none
+}
+
+func (e Env) nativeZone(name *string) {
+	if n, ok := e.Names["zone/"+*name]; ok {
+		*name = n
+	}
+}
+
+func (e Env) nativeSKU(k link) {
+	if n, ok := e.Names[k.in+"/"+path.Base(k.ref.Resource)]; ok {
+		*k.ref = seca.Ref("skus/" + n)
+	}
 }
 
 // Has reports whether the region's platform can do f.

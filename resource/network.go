@@ -103,6 +103,8 @@ func (s *subnet) relate(u urn.URN, related map[string]*Resource, l *fault.List) 
 	}
 }
 
+func (s *subnet) zone() *string { return &s.Zone }
+
 func (s *subnet) status() any { return seca.SubnetStatus{CIDR: s.CIDR} }
 
 type routeTable struct {

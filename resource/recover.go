@@ -32,7 +32,7 @@ func (s *Store) Recover(ctx context.Context, f Found, env Env) (written bool, er
 	if err != nil {
 		return false, err
 	}
-	err = s.write(ctx, env.Region, f.Kind, func(ctx context.Context, tx *db.Tx, revision int64, now time.Time) error {
+	err = s.write(ctx, d.site, func(ctx context.Context, tx *db.Tx, at revision, now time.Time) error {
 		written = false
 		known, err := db.One(ctx, tx, db.Scan[int], `SELECT count(*) FROM resource WHERE id = $1`, f.ID)
 		if err != nil || known > 0 {
@@ -45,14 +45,14 @@ func (s *Store) Recover(ctx context.Context, f Found, env Env) (written bool, er
 		if other := by[f.URN.String()]; other != nil {
 			return fault.Conflict.Errorf("%s is there with the id %s", f.URN, other.ID)
 		}
-		r := &Resource{ID: f.ID, Kind: f.Kind, Region: env.Region, URN: f.URN, Power: f.Power, Restarts: f.Restarts, CreatedAt: now}
+		r := &Resource{ID: f.ID, Kind: f.Kind, Region: env.Region, Host: env.Region, URN: f.URN, Power: f.Power, Restarts: f.Restarts, CreatedAt: now}
 		r.Observed = Observed{Presence: wire.Unknown, Native: f.Native, Lived: true}
 		if err := d.fill(r); err != nil {
 			return err
 		}
 		r.accept(now)
-		r.touch(revision, now)
-		r.want(ctx, revision)
+		r.touch(at, now)
+		r.want(ctx, at)
 		written = true
 		r.note(ctx, nil, audit.Change{Action: "recover", Status: 201})
 		return insert(ctx, tx, r)

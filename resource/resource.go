@@ -23,8 +23,11 @@ import (
 type Resource struct {
 	ID     string // unique for all time; the tag of what is made on a platform
 	Kind   *Kind
-	Region string // "" for a global kind
+	Region string // where it is named; "" for a global kind
+	Host   string // the region whose agent keeps it: Region, unless that is virtual
 	URN    urn.URN
+
+	Decision string // by which a workspace in a virtual region was placed
 
 	Labels      map[string]string
 	Annotations map[string]string

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -40,10 +41,14 @@ func NewStore(d *db.DB) *Store {
 // keys leaves out.
 func Tables() []string { return []string{"resource", "label", "feed"} }
 
-// columns in the order of scan and of values.
-const columns = `id, region, urn, kind, labels, annotations, extensions, spec, wanted, sku,
+// stored in the order of values; columns in that of scan.
+const (
+	stored = `id, region, urn, kind, labels, annotations, extensions, spec, wanted, sku,
 	power, restarts, status, state, conditions, observed, version, generation, revision,
-	wanted_revision, created_at, modified_at, deleted_at, gone_at`
+	wanted_revision, created_at, modified_at, deleted_at, gone_at, decision`
+	columns = stored + `, ` + kept
+	kept    = `COALESCE(host, region)` // whose agent keeps it; spelled as in the index
+)
 
 func scan(scan func(...any) error) (*Resource, error) {
 	var (
@@ -51,13 +56,13 @@ func scan(scan func(...any) error) (*Resource, error) {
 		name, kind                                string
 		labels, annotations, extensions           sql.NullString
 		spec, wanted, conditions, observed, power string
-		sku, status                               sql.NullString
+		sku, status, decision                     sql.NullString
 		created, modified                         int64
 		deleted, gone                             sql.NullInt64
 	)
 	err := scan(&r.ID, &r.Region, &name, &kind, &labels, &annotations, &extensions, &spec, &wanted, &sku,
 		&power, &r.Restarts, &status, &r.State, &conditions, &observed, &r.Version, &r.Generation, &r.Revision,
-		&r.wantedRevision, &created, &modified, &deleted, &gone)
+		&r.wantedRevision, &created, &modified, &deleted, &gone, &decision, &r.Host)
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +74,7 @@ func scan(scan func(...any) error) (*Resource, error) {
 		return nil, fmt.Errorf("resource %s: %w", r.ID, err)
 	}
 	r.Spec, r.wanted, r.Power = json.RawMessage(spec), json.RawMessage(wanted), seca.Power(power)
+	r.Decision = decision.String
 	r.sku, r.Status, r.Log.text = raw(sku), raw(status), json.RawMessage(conditions)
 	r.CreatedAt, r.ModifiedAt = db.Time(created), db.Time(modified)
 	r.DeletedAt, r.GoneAt = db.Time(deleted.Int64), db.Time(gone.Int64)
@@ -144,12 +150,27 @@ func (r *Resource) sound() error {
 
 func insert(ctx context.Context, tx *db.Tx, r *Resource) error {
 	args := append([]any{r.ID, r.Region, r.URN.String(), r.Kind.Name}, r.values()...)
-	args = append(args, r.URN.Tenant, r.URN.Workspace)
-	if _, err := db.Exec(ctx, tx, `INSERT INTO resource (`+columns+`, tenant, workspace)
+	var host, decision any
+	if r.Host != r.Region {
+		host = r.Host
+	}
+	if r.Decision != "" {
+		decision = r.Decision
+	}
+	args = append(args, decision, r.URN.Tenant, r.URN.Workspace, host)
+	if _, err := db.Exec(ctx, tx, `INSERT INTO resource (`+stored+`, tenant, workspace, host)
 		VALUES (`+db.In(1, len(args))+`)`, args...); err != nil {
-		return err
+		return r.taken(err)
 	}
 	return relabel(ctx, tx, r, nil)
+}
+
+// taken says whose name it is that a host has already.
+func (r *Resource) taken(err error) error {
+	if !errors.Is(err, fault.Conflict) || r.Host == r.Region {
+		return err
+	}
+	return fault.Conflict.Errorf("%s lies in region %s, where tenant %s has another one of that name; choose another name", r.URN.Resource(), r.Host, r.URN.Tenant)
 }
 
 // update writes r back if nobody else has since it was read.
@@ -171,21 +192,21 @@ func update(ctx context.Context, tx *db.Tx, r *Resource, version int64) error {
 
 // touch gives r its next version. At most one change per millisecond and
 // resource is promised by SECA.
-func (r *Resource) touch(revision int64, now time.Time) {
+func (r *Resource) touch(at revision, now time.Time) {
 	if next := r.ModifiedAt.Add(time.Millisecond); now.Before(next) {
 		now = next
 	}
 	r.Version++
-	r.Revision = revision
+	r.Revision = at.shown
 	r.ModifiedAt = now
 }
 
 // want marks a change that the agent must hear of.
-func (r *Resource) want(ctx context.Context, revision int64) {
+func (r *Resource) want(ctx context.Context, at revision) {
 	r.Generation++
 	r.Observed.Trace, _ = ctx.Value(traceKey{}).(string)
 	if r.Kind.Kept {
-		r.wantedRevision = revision
+		r.wantedRevision = at.wanted
 	}
 }
 
@@ -256,9 +277,9 @@ func (s *Store) Count(ctx context.Context, region, tenant, workspace string) (in
 
 func stale(r *Resource) error { return fault.Stale.Errorf("%s has changed meanwhile", r.URN) }
 
-// Empty is a Conflict while a region holds anything.
+// Empty is a Conflict while a region holds anything, or what it holds is named elsewhere.
 func (s *Store) Empty(ctx context.Context, q db.Querier, region string) error {
-	n, err := db.One(ctx, q, db.Scan[int], `SELECT count(*) FROM resource WHERE region = $1 AND gone_at IS NULL`, region)
+	n, err := db.One(ctx, q, db.Scan[int], `SELECT count(*) FROM resource WHERE (region = $1 OR `+kept+` = $1) AND gone_at IS NULL`, region)
 	if err == nil && n > 0 {
 		err = fault.Conflict.Errorf("region %s still holds %d resources; delete or move them first", region, n)
 	}

@@ -141,11 +141,11 @@ func TestTransitionLogIsExact(t *testing.T) {
 		observe(t, s, active(get(t, s, "instance", "i1")))
 		for _, action := range []string{"start", "restart", "stop"} {
 			k := kindOf(t, "instance")
-			if err := s.Act(t.Context(), k, "r1", at(k, "i1"), action, nil); err != nil {
+			if err := s.Act(t.Context(), k, at(k, "i1"), action, nil, testEnv()); err != nil {
 				t.Fatal(err)
 			}
 			again := map[string]string{"start": "start", "restart": "start", "stop": "stop"}[action]
-			if err := s.Act(t.Context(), k, "r1", at(k, "i1"), again, nil); fault.KindOf(err) != fault.Conflict {
+			if err := s.Act(t.Context(), k, at(k, "i1"), again, nil, testEnv()); fault.KindOf(err) != fault.Conflict {
 				t.Errorf("%s after %s: %v, want a conflict", again, action, err)
 			}
 			observe(t, s, active(get(t, s, "instance", "i1")))

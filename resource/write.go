@@ -30,6 +30,7 @@ type draft struct {
 	kind   *Kind
 	urn    urn.URN
 	env    Env
+	site   site
 	in     Input
 	spec   spec            // as its author wrote it, with defaults
 	stored json.RawMessage // spec, encoded
@@ -49,8 +50,8 @@ func (s *Store) Put(ctx context.Context, k *Kind, u urn.URN, in Input, ifVersion
 	if err != nil {
 		return nil, false, err
 	}
-	err = s.write(ctx, env.Region, k, func(ctx context.Context, tx *db.Tx, revision int64, now time.Time) error {
-		r, created, err = d.put(ctx, tx, revision, ifVersion, now)
+	err = s.write(ctx, d.site, func(ctx context.Context, tx *db.Tx, at revision, now time.Time) error {
+		r, created, err = d.put(ctx, tx, at, ifVersion, now)
 		failpoint.Here(failpoint.PutWritten)
 		return err
 	})
@@ -61,35 +62,71 @@ func (s *Store) Put(ctx context.Context, k *Kind, u urn.URN, in Input, ifVersion
 	return r, created, err
 }
 
-// write runs fn with the next revision of the region, and wakes who follows.
-func (s *Store) write(ctx context.Context, region string, k *Kind, fn func(context.Context, *db.Tx, int64, time.Time) error) error {
-	region = regionOf(region, k)
+// write runs fn with the next revision of a site, and wakes who follows.
+func (s *Store) write(ctx context.Context, where site, fn func(context.Context, *db.Tx, revision, time.Time) error) error {
 	if s.Trace != nil {
 		ctx = context.WithValue(ctx, traceKey{}, s.Trace(ctx))
 	}
-	var revision int64
+	var at revision
 	err := s.db.InTx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		var err error
-		if revision, err = next(ctx, tx, region); err != nil {
+		if at, err = where.next(ctx, tx); err != nil {
 			return err
 		}
-		return fn(ctx, tx, revision, time.Now().UTC().Truncate(time.Microsecond))
+		return fn(ctx, tx, at, time.Now().UTC().Truncate(time.Microsecond))
 	})
 	if err == nil {
 		failpoint.Here(failpoint.PutCommitted)
-		s.wake(region, revision)
+		s.wake(where.host, at.wanted)
 	}
 	return err
 }
 
-func regionOf(region string, k *Kind) string {
+// A site is where a change is made: the region that names things, and the one whose
+// agent keeps them. They differ if the first is virtual.
+type site struct{ region, host, tenant string }
+
+func (e Env) site(k *Kind, tenant string) site {
 	if k != nil && k.Global {
-		return ""
+		return site{}
 	}
-	return region
+	return site{e.Region, cmp.Or(e.Host, e.Region), tenant}
 }
 
-// next takes the lock under which the region's revisions commit in order.
+// A revision is the place of a change in the feed that an agent follows, and in that
+// by which a region shows what happened.
+type revision struct{ wanted, shown int64 }
+
+// next takes the locks under which revisions commit in order: the host's first.
+func (w site) next(ctx context.Context, tx *db.Tx) (at revision, err error) {
+	if at.wanted, err = next(ctx, tx, w.host); err != nil || w.region == w.host {
+		return revision{at.wanted, at.wanted}, err
+	}
+	at.shown, err = next(ctx, tx, shownFeed(w.region, w.tenant))
+	return at, err
+}
+
+// shownFeed names the feed of a tenant in a virtual region, so that tenants do not wait for each other.
+func shownFeed(region, tenant string) string { return region + " " + tenant }
+
+// holds refuses a resource that has come to another host since its place was looked up.
+func (w site) holds(r *Resource) error {
+	if r.Host != w.host {
+		return fault.Stale.Errorf("%s is in region %s now; try again", r.URN.Resource(), r.Host)
+	}
+	return nil
+}
+
+// HostOf returns the region whose agent keeps a live resource.
+func (s *Store) HostOf(ctx context.Context, region string, u urn.URN) (string, error) {
+	host, err := db.One(ctx, s.db, db.Scan[string], `SELECT `+kept+` FROM resource WHERE region = $1 AND urn = $2 AND gone_at IS NULL`, region, u.String())
+	if fault.KindOf(err) == fault.Missing {
+		return "", missing(u)
+	}
+	return host, err
+}
+
+// next takes the lock under which the revisions of a feed commit in order.
 func next(ctx context.Context, tx *db.Tx, region string) (int64, error) {
 	return db.One(ctx, tx, db.Scan[int64], `INSERT INTO feed (region, revision) VALUES ($1, 1)
 		ON CONFLICT (region) DO UPDATE SET revision = feed.revision + 1 RETURNING revision`, region)
@@ -107,8 +144,9 @@ func prepare(k *Kind, u urn.URN, in Input, env Env) (*draft, error) {
 	var l fault.List
 	sp.fill(env)
 	sp.check(env, &l)
-	checkMaps(in.Labels, in.Annotations, in.Extensions, &l)
-	d := &draft{kind: k, urn: u, env: env, in: in, spec: sp, links: sp.links()}
+	checkMaps(in.Labels, in.Annotations, &l)
+	checkExtensions(k, in.Extensions, env, &l)
+	d := &draft{kind: k, urn: u, env: env, site: env.site(k, u.Tenant), in: in, spec: sp, links: sp.links()}
 	d.resolve(&l)
 	if err := l.Err(); err != nil {
 		return nil, err
@@ -219,7 +257,7 @@ func (d *draft) checkSKU(k link, u urn.URN, l *fault.List) {
 }
 
 // put is the part of Put within the transaction: one read, one write.
-func (d *draft) put(ctx context.Context, tx *db.Tx, revision int64, ifVersion *int64, now time.Time) (*Resource, bool, error) {
+func (d *draft) put(ctx context.Context, tx *db.Tx, at revision, ifVersion *int64, now time.Time) (*Resource, bool, error) {
 	self := d.urn.String()
 	names := append([]string{self}, d.containers()...)
 	for _, u := range d.names {
@@ -227,8 +265,7 @@ func (d *draft) put(ctx context.Context, tx *db.Tx, revision int64, ifVersion *i
 			names = append(names, u.String())
 		}
 	}
-	region := regionOf(d.env.Region, d.kind)
-	related, err := load(ctx, tx, region, names)
+	related, err := load(ctx, tx, d.site.region, names)
 	if err != nil {
 		return nil, false, err
 	}
@@ -254,10 +291,10 @@ func (d *draft) put(ctx context.Context, tx *db.Tx, revision int64, ifVersion *i
 		return nil, false, err
 	}
 	if old == nil {
-		r, err := d.create(ctx, tx, region, revision, now)
+		r, err := d.create(ctx, tx, at, now)
 		return r, true, err
 	}
-	r, err := d.replace(ctx, tx, old, revision, now)
+	r, err := d.replace(ctx, tx, old, at, now)
 	return r, false, err
 }
 
@@ -287,6 +324,9 @@ func (d *draft) checkPresence(old *Resource, ifVersion *int64, related map[strin
 		if c.Leaving() {
 			return fault.Parameter(fault.Conflict.Errorf("%s %q is being deleted", parameter, c.URN.Name), parameter)
 		}
+		if err := d.site.holds(c); err != nil {
+			return err
+		}
 	}
 	switch {
 	case ifVersion != nil && old == nil:
@@ -298,7 +338,7 @@ func (d *draft) checkPresence(old *Resource, ifVersion *int64, related map[strin
 	case old.Leaving():
 		return fault.Conflict.Errorf("%s is being deleted; wait until it is gone", d.urn.Resource())
 	}
-	return nil
+	return d.site.holds(old)
 }
 
 // shorten finds subnets that are named without their network, where one of
@@ -339,12 +379,17 @@ func (d *draft) checkLinks(isNew bool, related map[string]*Resource, l *fault.Li
 			l.Add(k.at, "%q does not exist", k.ref.Resource)
 		} else if r.Leaving() {
 			l.Add(k.at, "%q is being deleted", k.ref.Resource)
+		} else if r.Host != d.site.host {
+			l.Add(k.at, "%q lies in region %s, and this in %s: they cannot be used together", k.ref.Resource, r.Host, d.site.host)
 		}
 	}
 }
 
-func (d *draft) create(ctx context.Context, tx *db.Tx, region string, revision int64, now time.Time) (*Resource, error) {
-	r := &Resource{ID: NewID(), Kind: d.kind, Region: region, URN: d.urn, CreatedAt: now}
+func (d *draft) create(ctx context.Context, tx *db.Tx, at revision, now time.Time) (*Resource, error) {
+	r := &Resource{ID: NewID(), Kind: d.kind, Region: d.site.region, Host: d.site.host, URN: d.urn, CreatedAt: now}
+	if d.kind == workspaces {
+		r.Decision = d.env.Decision
+	}
 	if len(d.kind.Actions) > 0 {
 		r.Power = cmp.Or(d.power, seca.Off)
 	}
@@ -353,20 +398,20 @@ func (d *draft) create(ctx context.Context, tx *db.Tx, region string, revision i
 		return nil, err
 	}
 	r.accept(now)
-	r.touch(revision, now)
-	r.want(ctx, revision)
+	r.touch(at, now)
+	r.want(ctx, at)
 	r.note(ctx, nil, audit.Change{Status: 201})
 	return r, insert(ctx, tx, r)
 }
 
-func (d *draft) replace(ctx context.Context, tx *db.Tx, r *Resource, revision int64, now time.Time) (*Resource, error) {
+func (d *draft) replace(ctx context.Context, tx *db.Tx, r *Resource, at revision, now time.Time) (*Resource, error) {
 	version, shown, before := r.Version, *r, r.document(ctx)
 	if err := d.fill(r); err != nil {
 		return nil, err
 	}
 	r.change("UpdateRequested", now)
-	r.touch(revision, now)
-	r.want(ctx, revision)
+	r.touch(at, now)
+	r.want(ctx, at)
 	r.note(ctx, before, audit.Change{})
 	if err := update(ctx, tx, r, version); err != nil {
 		return nil, err
@@ -380,7 +425,7 @@ func (d *draft) replace(ctx context.Context, tx *db.Tx, r *Resource, revision in
 		if err := d.fill(r); err != nil {
 			return nil, err
 		}
-		r.touch(revision, now)
+		r.touch(at, now)
 	}
 	return r, nil
 }
@@ -399,7 +444,12 @@ func (d *draft) fill(r *Resource) error {
 	for i, k := range meant.links() {
 		if u := d.names[i]; !u.IsZero() {
 			*k.ref = seca.Ref(u.String())
+		} else if k.to == "skus" {
+			d.env.nativeSKU(k)
 		}
+	}
+	if z, ok := meant.(interface{ zone() *string }); ok {
+		d.env.nativeZone(z.zone())
 	}
 	meant.choose(r.ID)
 	if r.wanted, err = json.Marshal(meant); err != nil {
@@ -414,9 +464,10 @@ func (d *draft) fill(r *Resource) error {
 }
 
 // Act applies a power action (start, stop, restart).
-func (s *Store) Act(ctx context.Context, k *Kind, region string, u urn.URN, action string, ifVersion *int64) error {
-	err := s.write(ctx, region, k, func(ctx context.Context, tx *db.Tx, revision int64, now time.Time) error {
-		r, err := one(ctx, tx, region, u, ifVersion)
+func (s *Store) Act(ctx context.Context, k *Kind, u urn.URN, action string, ifVersion *int64, env Env) error {
+	where := env.site(k, u.Tenant)
+	err := s.write(ctx, where, func(ctx context.Context, tx *db.Tx, at revision, now time.Time) error {
+		r, err := one(ctx, tx, where, u, ifVersion)
 		if err != nil {
 			return err
 		}
@@ -426,18 +477,18 @@ func (s *Store) Act(ctx context.Context, k *Kind, region string, u urn.URN, acti
 			return err
 		}
 		r.note(ctx, before, audit.Change{})
-		r.touch(revision, now)
-		r.want(ctx, revision)
+		r.touch(at, now)
+		r.want(ctx, at)
 		return update(ctx, tx, r, version)
 	})
 	if err == nil {
-		s.touched(region, u.Tenant)
+		s.touched(where.region, u.Tenant)
 	}
 	return err
 }
 
-func one(ctx context.Context, tx *db.Tx, region string, u urn.URN, ifVersion *int64) (*Resource, error) {
-	by, err := load(ctx, tx, region, []string{u.String()})
+func one(ctx context.Context, tx *db.Tx, where site, u urn.URN, ifVersion *int64) (*Resource, error) {
+	by, err := load(ctx, tx, where.region, []string{u.String()})
 	if err != nil {
 		return nil, err
 	}
@@ -448,5 +499,5 @@ func one(ctx context.Context, tx *db.Tx, region string, u urn.URN, ifVersion *in
 	if ifVersion != nil && *ifVersion != r.Version {
 		return nil, fault.Stale.Errorf("%s is at version %d, not %d; read it again", u.Resource(), r.Version, *ifVersion)
 	}
-	return r, nil
+	return r, where.holds(r)
 }
