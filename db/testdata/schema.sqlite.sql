@@ -177,10 +177,12 @@ CREATE TABLE resource (
     modified_at     BIGINT NOT NULL,
     deleted_at      BIGINT,                 -- when its deletion was accepted
     gone_at         BIGINT                  -- when it was seen to be gone; the row is a tombstone
-);
-CREATE INDEX resource_feed ON resource (region, wanted_revision);
+, host TEXT, decision TEXT);
+CREATE INDEX resource_feed ON resource (COALESCE(host, region), wanted_revision);
+CREATE UNIQUE INDEX resource_host ON resource (COALESCE(host, region), urn) WHERE gone_at IS NULL AND workspace = '';
 CREATE UNIQUE INDEX resource_live ON resource (region, urn) WHERE gone_at IS NULL;
 CREATE INDEX resource_place ON resource (region, tenant, workspace, kind, urn) WHERE gone_at IS NULL;
+CREATE INDEX resource_shown ON resource (region, tenant, revision) WHERE host IS NOT NULL;
 CREATE INDEX resource_tombstone ON resource (region, urn, id) WHERE gone_at IS NOT NULL;
 CREATE TABLE signing_key (
 	id         TEXT NOT NULL PRIMARY KEY,
