@@ -16,7 +16,7 @@ var may = map[string]string{
 	"fault": "", "money": "fault", "failpoint": "", "urn": "fault", "seca": "", "driver": "fault", "wire": "driver fault seca", "db": "failpoint fault", "db/dbtest": "db",
 	"backup": "db fault", "envelope": "db failpoint fault", "job": "db fault", "telemetry": "", "envelope/envelopetest": "db envelope",
 	"document": "fault", "policy": "document fault", "offer": "document fault money", "placement": "fault money offer policy", "policy/policytest": "document fault offer placement policy",
-	"audit": "db fault",
+	"audit": "db fault", "openapi": "",
 	// drivers know nothing of the exchange
 	"driver/drivertest": "driver fault", "driver/fake": "driver fault",
 	"driver/openstack": "driver fault",
@@ -28,7 +28,7 @@ var may = map[string]string{
 	"resource/resourcetest": "db",
 	// edges
 	"issuer": "fault tenant",
-	"api":    "audit db driver failpoint fault job seca urn wire telemetry tenant provider resource",
+	"api":    "audit db driver failpoint fault job openapi seca urn wire telemetry tenant provider resource",
 	"agent":  "driver failpoint fault seca urn wire telemetry",
 	"client": "fault seca urn resource",
 	"doctor": "driver fault",

@@ -64,6 +64,8 @@ type server struct {
 	*Exchange
 	profile Profile
 	log     *slog.Logger
+
+	description description
 }
 
 // The limits of a request.

@@ -25,7 +25,7 @@ func (c *call) watch(rt route) {
 		return
 	}
 	c.act = &audit.Act{Entry: c.entry(rt), Chains: c.chains()}
-	c.act.Status = accepted(rt)
+	c.act.Status = c.accepted
 	c.ctx = c.server.Audit.With(c.ctx, c.act)
 }
 
@@ -38,13 +38,8 @@ func (c *call) greet() {
 
 // accepted is the status of success, unless whoever changes something knows better.
 func accepted(rt route) int {
-	switch {
-	case rt.method == http.MethodDelete, strings.HasPrefix(rt.allow.verb, "post."):
-		return http.StatusAccepted
-	case rt.method == http.MethodPost:
-		return http.StatusCreated
-	}
-	return http.StatusOK
+	o, _ := describe(rt)
+	return o.success()[0]
 }
 
 // entry is what is known of a call before it is carried out.

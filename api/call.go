@@ -31,16 +31,18 @@ type call struct {
 	region *provider.Region // nil for global paths
 	at     urn.URN          // Tenant, Workspace, Network, Collection, Name, as far as the path has them
 
-	act    *audit.Act      // what the audit log will tell; nil if nothing
-	where  json.RawMessage // of the region, for all that is rendered
-	silent bool            // its agent has not been heard of
+	act      *audit.Act      // what the audit log will tell; nil if nothing
+	accepted int             // the status of success, for that
+	where    json.RawMessage // of the region, for all that is rendered
+	silent   bool            // its agent has not been heard of
 }
 
 // handle turns a route into a handler. It is the only place where callers are
 // let in, and the only one where errors become problem documents.
 func (s *server) handle(rt route) http.Handler {
+	accepted := accepted(rt)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &call{server: s, req: r, ctx: r.Context(), kind: rt.kind}
+		c := &call{server: s, req: r, ctx: r.Context(), kind: rt.kind, accepted: accepted}
 		rep, err := c.run(rt)
 		if err != nil {
 			c.refused(rt, err)

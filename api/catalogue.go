@@ -17,16 +17,20 @@ import (
 // The catalogue is what regions say of themselves: it is in memory, so that
 // reading it costs no query.
 
+type health struct {
+	Status string `json:"status"`
+}
+
 func (c *call) healthy() (reply, error) {
-	return reply{status: http.StatusOK, body: map[string]string{"status": "ok"}}, nil
+	return reply{status: http.StatusOK, body: health{"ok"}}, nil
 }
 
 // ready tells a balancer whether to send work here. Why not is for the private listener.
 func (c *call) ready() (reply, error) {
 	if c.server.Ready != nil && !c.server.Ready() {
-		return reply{status: http.StatusServiceUnavailable, body: map[string]string{"status": "not ready"}}, nil
+		return reply{status: http.StatusServiceUnavailable, body: health{"not ready"}}, nil
 	}
-	return reply{status: http.StatusOK, body: map[string]string{"status": "ready"}}, nil
+	return reply{status: http.StatusOK, body: health{"ready"}}, nil
 }
 
 func (c *call) wellknown() (reply, error) {

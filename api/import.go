@@ -23,7 +23,7 @@ type importing struct {
 		Native string `json:"native"`
 		Kind   string `json:"kind,omitempty"` // needed where several kinds have such a native id
 		Name   string `json:"name"`
-	} `json:"items"`
+	} `json:"items" schema:"required,min=1,max=200"`
 	Apply bool `json:"apply,omitempty"`
 }
 
@@ -42,6 +42,15 @@ type imported struct {
 	urn    urn.URN
 	power  seca.Power
 	within string
+}
+
+type strayList struct {
+	Strays []wire.Stray `json:"strays"`
+}
+
+type importResult struct {
+	Items   []*imported `json:"items"`
+	Applied bool        `json:"applied"`
 }
 
 type candidate struct {
@@ -75,7 +84,7 @@ func (c *call) listStrays() (reply, error) {
 		return reply{}, err
 	}
 	all, err := c.strays(r)
-	return ok(map[string]any{"strays": all}, err)
+	return ok(strayList{all}, err)
 }
 
 // importStrays tells what an import would do, or does it.
@@ -99,7 +108,7 @@ func (c *call) importStrays() (reply, error) {
 	if in.Apply {
 		err = c.adopt(plan)
 	}
-	return reply{status: http.StatusOK, body: map[string]any{"items": plan, "applied": in.Apply}}, err
+	return reply{status: http.StatusOK, body: importResult{plan, in.Apply}}, err
 }
 
 // plan finds what each chosen thing would become.

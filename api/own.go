@@ -110,10 +110,19 @@ func ownList[T any](c *call, collection string, items []T, doc func(T) (seca.Doc
 
 func ok(body any, err error) (reply, error) { return reply{status: http.StatusOK, body: body}, err }
 
+type identity struct {
+	Subject   string    `json:"subject"`
+	Operator  bool      `json:"operator"`
+	Tenants   []string  `json:"tenants"`
+	ExpiresAt time.Time `json:"expiresAt"`
+	TokenID   string    `json:"tokenID"`
+	Issuer    string    `json:"issuer"`
+}
+
 func (c *call) whoami() (reply, error) {
-	return ok(map[string]any{
-		"subject": c.who.Subject, "operator": c.who.Operator, "tenants": c.who.Tenants, "expiresAt": c.who.Expires,
-		"tokenID": c.who.TokenID, "issuer": cmp.Or(c.who.Issuer, c.server.Tenants.Issuer),
+	return ok(identity{
+		Subject: c.who.Subject, Operator: c.who.Operator, Tenants: c.who.Tenants, ExpiresAt: c.who.Expires,
+		TokenID: c.who.TokenID, Issuer: cmp.Or(c.who.Issuer, c.server.Tenants.Issuer),
 	}, nil)
 }
 
@@ -128,11 +137,15 @@ func (c *call) listJobs() (reply, error) {
 	})
 }
 
+type loginList struct {
+	Items []tenant.Login `json:"items"`
+}
+
 // logins tells who has no token yet where people get one.
 func (c *call) logins() (reply, error) {
 	all := []tenant.Login{}
 	if others := c.server.Tenants.Others; others != nil {
 		all = others.Logins()
 	}
-	return ok(map[string]any{"items": all}, nil)
+	return ok(loginList{all}, nil)
 }

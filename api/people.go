@@ -18,13 +18,22 @@ type tenantSpec struct {
 	Admins      []string `json:"admins,omitempty"`
 }
 
+type tenantStatus struct {
+	Members []string `json:"members,omitempty"`
+}
+
+// withSpec is the body of what has a spec and no more.
+type withSpec[T any] struct {
+	Spec T `json:"spec"`
+}
+
 func (c *call) tenantDocument(t tenant.Tenant) (seca.Document, error) {
 	members, err := c.server.Tenants.Members(c.ctx, t.Name)
 	if err != nil {
 		return seca.Document{}, err
 	}
 	admins, err := c.server.admins(c.ctx, t.Name)
-	return ownDocument("tenant", "tenants", t.Name, t.CreatedAt, tenantSpec{t.Display, admins}, map[string]any{"members": members}), err
+	return ownDocument("tenant", "tenants", t.Name, t.CreatedAt, tenantSpec{t.Display, admins}, tenantStatus{members}), err
 }
 
 func (c *call) listTenants() (reply, error) {
@@ -44,9 +53,7 @@ func (c *call) oneTenant() (reply, error) {
 }
 
 func (c *call) putTenant() (reply, error) {
-	var in struct {
-		Spec tenantSpec `json:"spec"`
-	}
+	var in withSpec[tenantSpec]
 	if err := c.body(&in); err != nil {
 		return reply{}, err
 	}
@@ -100,9 +107,7 @@ func (c *call) oneAccount() (reply, error) {
 }
 
 func (c *call) putAccount() (reply, error) {
-	var in struct {
-		Spec accountSpec `json:"spec"`
-	}
+	var in withSpec[accountSpec]
 	if err := c.body(&in); err != nil {
 		return reply{}, err
 	}
@@ -160,12 +165,14 @@ func (c *call) disableAccount() (reply, error) {
 	return reply{status: http.StatusAccepted}, c.server.Tenants.PutAccount(c.ctx, a)
 }
 
+type identityLink struct {
+	Issuer  string `json:"issuer" schema:"required,min=1"`
+	Subject string `json:"subject" schema:"required,min=1,max=255"`
+}
+
 // linkAccount lets somebody of another issuer act as an account.
 func (c *call) linkAccount() (reply, error) {
-	var in struct {
-		Issuer  string `json:"issuer"`
-		Subject string `json:"subject"`
-	}
+	var in identityLink
 	if err := c.body(&in); err != nil {
 		return reply{}, err
 	}
@@ -185,14 +192,22 @@ func (c *call) listTokens() (reply, error) {
 	})
 }
 
+type tokenRequest struct {
+	Name    string   `json:"name" schema:"required,min=1"`
+	TTL     string   `json:"ttl" doc:"As 720h, which it is unless given."`
+	Tenants []string `json:"tenants" doc:"It is narrowed to these."`
+}
+
+type issuedToken struct {
+	ID        string    `json:"id"`
+	Token     string    `json:"token" doc:"Shown this once."`
+	ExpiresAt time.Time `json:"expiresAt"`
+}
+
 const defaultTokenTTL = 30 * 24 * time.Hour
 
 func (c *call) newToken() (reply, error) {
-	var in struct {
-		Name    string   `json:"name"`
-		TTL     string   `json:"ttl"`
-		Tenants []string `json:"tenants"`
-	}
+	var in tokenRequest
 	if err := c.body(&in); err != nil {
 		return reply{}, err
 	}
@@ -211,7 +226,7 @@ func (c *call) newToken() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{status: http.StatusCreated, body: map[string]any{"id": t.ID, "token": secret, "expiresAt": t.ExpiresAt}}, nil
+	return reply{status: http.StatusCreated, body: issuedToken{t.ID, secret, t.ExpiresAt}}, nil
 }
 
 func within(names, limit []string) bool {
@@ -229,11 +244,13 @@ func duration(s string, otherwise time.Duration, at string) (time.Duration, erro
 	return d, nil
 }
 
+type tokenRotation struct {
+	TTL     string `json:"ttl" doc:"As 720h, which it is unless given."`
+	Overlap string `json:"overlap" doc:"For how long the old one is still good: 1h unless given."`
+}
+
 func (c *call) rotateToken() (reply, error) {
-	in := struct {
-		TTL     string `json:"ttl"`
-		Overlap string `json:"overlap"`
-	}{}
+	var in tokenRotation
 	if err := c.body(&in); err != nil {
 		return reply{}, err
 	}
@@ -253,7 +270,7 @@ func (c *call) rotateToken() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{status: http.StatusCreated, body: map[string]any{"id": t.ID, "token": secret, "expiresAt": t.ExpiresAt}}, nil
+	return reply{status: http.StatusCreated, body: issuedToken{t.ID, secret, t.ExpiresAt}}, nil
 }
 
 func noScope(s seca.Scope) bool { return len(s.Tenants)+len(s.Regions)+len(s.Workspaces) == 0 }

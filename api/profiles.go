@@ -66,9 +66,7 @@ func (c *call) oneProfile() (reply, error) {
 }
 
 func (c *call) putRegion() (reply, error) {
-	var in struct {
-		Spec regionSpec `json:"spec"`
-	}
+	var in withSpec[regionSpec]
 	if err := c.body(&in); err != nil {
 		return reply{}, err
 	}
@@ -99,12 +97,20 @@ func (c *call) deleteRegion() (reply, error) {
 	return reply{status: http.StatusAccepted}, err
 }
 
+type joinRequest struct {
+	TTL string `json:"ttl" doc:"As 1h, which it is unless given."`
+}
+
+type joinToken struct {
+	Token     string    `json:"token" doc:"Shown this once."`
+	ExpiresAt time.Time `json:"expiresAt"`
+	Command   string    `json:"command"`
+}
+
 const defaultJoinTTL = time.Hour
 
 func (c *call) join() (reply, error) {
-	var in struct {
-		TTL string `json:"ttl"`
-	}
+	var in joinRequest
 	r, err := c.named()
 	if err != nil {
 		return reply{}, err
@@ -120,16 +126,19 @@ func (c *call) join() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return ok(map[string]any{
-		"token": token, "expiresAt": time.Now().Add(ttl).UTC(),
-		"command": "kontor agent --driver " + r.Driver + " --dir DIR --join-file FILE",
-	}, nil)
+	return ok(joinToken{token, time.Now().Add(ttl).UTC(), "kontor agent --driver " + r.Driver + " --dir DIR --join-file FILE"}, nil)
+}
+
+type resyncRequest struct {
+	Apply bool `json:"apply"`
+}
+
+type resynced struct {
+	Differences json.RawMessage `json:"differences"`
 }
 
 func (c *call) resync() (reply, error) {
-	var in struct {
-		Apply bool `json:"apply"`
-	}
+	var in resyncRequest
 	r, err := c.named()
 	if err != nil {
 		return reply{}, err
@@ -141,7 +150,7 @@ func (c *call) resync() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return ok(map[string]any{"differences": json.RawMessage(b)}, nil)
+	return ok(resynced{b}, nil)
 }
 
 func (c *call) listOrphans() (reply, error) {

@@ -57,6 +57,9 @@ func (s *server) routes() []route {
 		{"GET", "/.wellknown/secapi", permission{open: true}, nil, (*call).wellknown},
 		{"GET", "/healthz", permission{open: true}, nil, (*call).healthy},
 		{"GET", "/readyz", permission{open: true}, nil, (*call).ready},
+		{"GET", "/openapi.json", permission{open: true}, nil, (*call).specification},
+		{"GET", "/docs", permission{open: true}, nil, (*call).docs},
+		{"GET", "/docs/{file}", permission{open: true}, nil, (*call).docsFile},
 		{"GET", providers + "seca.region/v1/regions", permission{anybody: true}, nil, (*call).listRegions},
 		{"GET", providers + "seca.region/v1/regions/{name}", permission{anybody: true}, nil, (*call).oneRegion},
 	}

@@ -22,9 +22,13 @@ type serviceSpec struct {
 	Disabled    bool   `json:"disabled,omitempty"`
 }
 
+type serviceStatus struct {
+	Account string `json:"account"`
+}
+
 func serviceDocument(a tenant.Account) (seca.Document, error) {
 	return ownDocument("service-account", "tenants/"+a.Owner+"/service-accounts", a.ServiceName(), a.CreatedAt,
-		serviceSpec{a.Display, a.Disabled}, map[string]any{"account": a.ID}), nil
+		serviceSpec{a.Display, a.Disabled}, serviceStatus{a.ID}), nil
 }
 
 func (c *call) listServices() (reply, error) {
@@ -47,9 +51,7 @@ func (c *call) oneService() (reply, error) {
 }
 
 func (c *call) putService() (reply, error) {
-	var in struct {
-		Spec serviceSpec `json:"spec"`
-	}
+	var in withSpec[serviceSpec]
 	if err := c.body(&in); err != nil {
 		return reply{}, err
 	}

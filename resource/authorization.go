@@ -13,7 +13,7 @@ import (
 var providers = []string{
 	"seca.region", "seca.authorization", "seca.wellknown", "seca.workspace", "seca.compute", "seca.storage",
 	"seca.network", "seca.kubernetes", "seca.objectstorage", "seca.loadbalancer", "seca.natgateway",
-	"seca.activitylog", "kontor.exchange",
+	"seca.activitylog", "kontor.exchange", "kontor.identity", "kontor.audit",
 }
 
 var verbs = []string{"get", "list", "put", "delete", "post", "*"}

@@ -19,22 +19,22 @@ type GPU struct {
 
 // InstanceSpec is a virtual machine.
 type InstanceSpec struct {
-	SKURef            Reference         `json:"skuRef"`
-	Zone              string            `json:"zone"`
-	BootVolume        VolumeReference   `json:"bootVolume"`
-	DataVolumes       []VolumeReference `json:"dataVolumes,omitempty"`
+	SKURef            Reference         `json:"skuRef" schema:"required" doc:"Cannot change."`
+	Zone              string            `json:"zone" schema:"max=32" doc:"One of the region; the first of them unless given. Cannot change."`
+	BootVolume        VolumeReference   `json:"bootVolume" schema:"required"`
+	DataVolumes       []VolumeReference `json:"dataVolumes,omitempty" schema:"max=64"`
 	PrimaryNICRef     *Reference        `json:"primaryNicRef,omitempty"`
-	AdditionalNICRefs []Reference       `json:"additionalNicRefs,omitempty"`
+	AdditionalNICRefs []Reference       `json:"additionalNicRefs,omitempty" schema:"max=16"`
 	SecurityGroupRef  *Reference        `json:"securityGroupRef,omitempty"`
-	AntiAffinityGroup string            `json:"antiAffinityGroup,omitempty"`
+	AntiAffinityGroup string            `json:"antiAffinityGroup,omitempty" schema:"max=64"`
 	SSHKeys           []string          `json:"sshKeys,omitempty"`
-	UserData          string            `json:"userData,omitempty"`
+	UserData          string            `json:"userData,omitempty" schema:"max=65536"`
 }
 
 // A VolumeReference attaches a block storage.
 type VolumeReference struct {
-	DeviceRef Reference `json:"deviceRef"`
-	Type      string    `json:"type,omitempty"`
+	DeviceRef Reference `json:"deviceRef" schema:"required"`
+	Type      string    `json:"type,omitempty" schema:"enum=|virtio"`
 }
 
 // A Power is whether a machine runs.
@@ -45,6 +45,11 @@ const (
 	On  Power = "on"
 	Off Power = "off"
 )
+
+// Schema lists the states, for package openapi.
+func (Power) Schema() map[string]any {
+	return map[string]any{"type": "string", "enum": []any{On, Off}}
+}
 
 // InstanceStatus is what is known of a machine.
 type InstanceStatus struct {

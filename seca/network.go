@@ -8,9 +8,9 @@ type NetworkSKUSpec struct {
 
 // NetworkSpec is an isolated network.
 type NetworkSpec struct {
-	CIDR            CIDR      `json:"cidr"`
-	AdditionalCIDRs []CIDR    `json:"additionalCidrs,omitempty"`
-	SKURef          Reference `json:"skuRef"`
+	CIDR            CIDR      `json:"cidr" schema:"required"`
+	AdditionalCIDRs []CIDR    `json:"additionalCidrs,omitempty" schema:"max=32"`
+	SKURef          Reference `json:"skuRef" schema:"required"`
 }
 
 // NetworkStatus tells the ranges that were chosen.
@@ -21,9 +21,9 @@ type NetworkStatus struct {
 
 // SubnetSpec is a part of a network in one zone.
 type SubnetSpec struct {
-	CIDR          CIDR       `json:"cidr"`
-	Zone          string     `json:"zone"`
-	RouteTableRef Reference  `json:"routeTableRef"`
+	CIDR          CIDR       `json:"cidr" schema:"required"`
+	Zone          string     `json:"zone" schema:"max=32"`
+	RouteTableRef Reference  `json:"routeTableRef" schema:"required"`
 	SKURef        *Reference `json:"skuRef,omitempty"`
 }
 
@@ -35,13 +35,13 @@ type SubnetStatus struct {
 
 // RouteTableSpec says where packets go that leave a subnet.
 type RouteTableSpec struct {
-	Routes []Route `json:"routes"`
+	Routes []Route `json:"routes" schema:"required,min=1,max=1000"`
 }
 
 // A Route sends a destination to an instance, a gateway or an address.
 type Route struct {
-	DestinationCIDRBlock string    `json:"destinationCidrBlock"`
-	TargetRef            Reference `json:"targetRef"`
+	DestinationCIDRBlock string    `json:"destinationCidrBlock" schema:"required,min=1,max=43"`
+	TargetRef            Reference `json:"targetRef" schema:"required"`
 }
 
 // RouteTableStatus has an entry for each route, in the order of the spec.
@@ -59,8 +59,8 @@ type InternetGatewaySpec struct {
 
 // PublicIPSpec is an address that the internet can reach.
 type PublicIPSpec struct {
-	Version string `json:"version"` // IPv4, IPv6
-	Address string `json:"address,omitempty"`
+	Version string `json:"version" schema:"required,enum=IPv4|IPv6"` // IPv4, IPv6
+	Address string `json:"address,omitempty" schema:"max=39"`
 }
 
 // PublicIPStatus is what is known of a public address.
@@ -71,10 +71,10 @@ type PublicIPStatus struct {
 
 // NICSpec is a network card.
 type NICSpec struct {
-	SubnetRef         Reference   `json:"subnetRef"`
-	Addresses         []string    `json:"addresses"`
-	PublicIPRefs      []Reference `json:"publicIpRefs,omitempty"`
-	SecurityGroupRefs []Reference `json:"securityGroupRefs,omitempty"`
+	SubnetRef         Reference   `json:"subnetRef" schema:"required"`
+	Addresses         []string    `json:"addresses" schema:"required,min=1,max=32"`
+	PublicIPRefs      []Reference `json:"publicIpRefs,omitempty" schema:"max=16"`
+	SecurityGroupRefs []Reference `json:"securityGroupRefs,omitempty" schema:"max=16"`
 	SKURef            *Reference  `json:"skuRef,omitempty"`
 }
 
@@ -87,8 +87,8 @@ type NICStatus struct {
 
 // SecurityGroupSpec allows traffic; what it does not allow is refused.
 type SecurityGroupSpec struct {
-	Rules    []SecurityGroupRuleSpec `json:"rules,omitempty"`
-	RuleRefs []Reference             `json:"ruleRefs,omitempty"`
+	Rules    []SecurityGroupRuleSpec `json:"rules,omitempty" schema:"max=500"`
+	RuleRefs []Reference             `json:"ruleRefs,omitempty" schema:"max=500"`
 }
 
 // SecurityGroupStatus has an entry for each inline rule.
@@ -100,23 +100,23 @@ type SecurityGroupStatus struct {
 // rules alone.
 type SecurityGroupRuleSpec struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
-	Direction   string            `json:"direction"` // ingress, egress
-	Version     string            `json:"version,omitempty"`
-	Protocol    string            `json:"protocol,omitempty"` // tcp, udp, tcp+udp, icmp
+	Direction   string            `json:"direction" schema:"required,enum=ingress|egress"` // ingress, egress
+	Version     string            `json:"version,omitempty" schema:"enum=|IPv4|IPv6"`
+	Protocol    string            `json:"protocol,omitempty" schema:"enum=|tcp|udp|tcp+udp|icmp"` // tcp, udp, tcp+udp, icmp
 	Ports       *Ports            `json:"ports,omitempty"`
 	ICMP        *ICMP             `json:"icmp,omitempty"`
-	SourceRef   []Reference       `json:"sourceRef,omitempty"`
+	SourceRef   []Reference       `json:"sourceRef,omitempty" schema:"max=32"`
 }
 
 // Ports are a range, a list, or both. Zero means not given.
 type Ports struct {
-	From int   `json:"from,omitempty"`
-	To   int   `json:"to,omitempty"`
-	List []int `json:"list,omitempty"`
+	From int   `json:"from,omitempty" schema:"min=0,max=65535"`
+	To   int   `json:"to,omitempty" schema:"min=0,max=65535"`
+	List []int `json:"list,omitempty" schema:"max=100"`
 }
 
 // ICMP is a kind of control message.
 type ICMP struct {
-	Type int `json:"type"`
-	Code int `json:"code"`
+	Type int `json:"type" schema:"min=0,max=8"`
+	Code int `json:"code" schema:"min=0,max=5"`
 }

@@ -68,6 +68,11 @@ const (
 	Error    State = "error"
 )
 
+// Schema lists the states, for package openapi.
+func (State) Schema() map[string]any {
+	return map[string]any{"type": "string", "enum": []any{Pending, Creating, Active, Updating, Deleting, Error}}
+}
+
 // A Condition is one transition in the log that a status carries, newest first.
 type Condition struct {
 	State            State     `json:"state"`
@@ -101,6 +106,21 @@ type reference struct {
 	Workspace string `json:"workspace,omitempty"`
 	Region    string `json:"region,omitempty"`
 	Resource  string `json:"resource"`
+}
+
+// Schema has both forms, for package openapi.
+func (Reference) Schema() map[string]any {
+	text := map[string]any{"type": []string{"string", "null"}}
+	return map[string]any{"oneOf": []any{
+		map[string]any{"type": "string", "description": "A URN, or a part of one. The form before SECA v1.5."},
+		map[string]any{
+			"type": "object", "required": []string{"resource"},
+			"properties": map[string]any{
+				"resource": map[string]any{"type": "string", "description": "skus/seca.rd100, workspaces/w/block-storages/disk, or a full URN; for routes and rules also an address or a range."},
+				"provider": text, "tenant": text, "workspace": text, "region": text,
+			},
+		},
+	}}
 }
 
 // Ref makes a reference out of a URN.

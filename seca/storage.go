@@ -9,8 +9,8 @@ type StorageSKUSpec struct {
 
 // BlockStorageSpec is a volume.
 type BlockStorageSpec struct {
-	SizeGB         int        `json:"sizeGB"`
-	SKURef         Reference  `json:"skuRef"`
+	SizeGB         int        `json:"sizeGB" schema:"required,min=1,max=1000000" doc:"Cannot shrink."`
+	SKURef         Reference  `json:"skuRef" schema:"required" doc:"Cannot change."`
 	SourceImageRef *Reference `json:"sourceImageRef,omitempty"`
 }
 
@@ -22,10 +22,10 @@ type BlockStorageStatus struct {
 
 // ImageSpec is a copy of a volume to start others from.
 type ImageSpec struct {
-	BlockStorageRef Reference `json:"blockStorageRef"`
-	CPUArchitecture string    `json:"cpuArchitecture"`
-	Boot            string    `json:"boot,omitempty"`
-	Initializer     string    `json:"initializer,omitempty"`
+	BlockStorageRef Reference `json:"blockStorageRef" schema:"required"`
+	CPUArchitecture string    `json:"cpuArchitecture" schema:"required,enum=amd64|arm64"`
+	Boot            string    `json:"boot,omitempty" schema:"enum=|UEFI|BIOS"`
+	Initializer     string    `json:"initializer,omitempty" schema:"enum=|none|cloudinit-22"`
 }
 
 // ImageStatus is what is known of an image.
