@@ -46,7 +46,7 @@ func newWorld(t testing.TB, d *db.DB, p Profile) *world {
 		URL: "http://exchange.test", AgentURL: "https://agents.test", Log: slog.New(slog.DiscardHandler),
 	})
 	w := &world{Exchange: x, t: t, token: map[string]string{}}
-	w.http = httptest.NewServer(x.Handler(p))
+	w.http = httptest.NewServer(held(t, x, x.Handler(p)))
 	t.Cleanup(w.http.Close)
 	check(t, providers.CreateRegion(ctx, provider.Region{Name: "r1", Country: "DE"}))
 	w.report()

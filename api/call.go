@@ -169,6 +169,9 @@ func (c *call) body(to any) error {
 	case err != nil:
 		return fault.Malformed.Errorf("read body: %w", err)
 	}
+	if bytes.Equal(bytes.TrimSpace(raw), []byte("null")) {
+		return fault.Malformed.Errorf("the body is null; it must be a JSON object")
+	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	if err := d.Decode(to); err != nil {
 		return badJSON(err)

@@ -67,7 +67,7 @@ var (
 	accounts     = document{"Account", accountSpec{}, nil, nil}
 	tokens       = document{"Token", tenant.Token{}, nil, nil}
 	programs     = document{"ServiceAccount", serviceSpec{}, serviceStatus{}, nil}
-	profiles     = document{"RegionProfile", regionSpec{}, regionStatus{}, nil}
+	profiles     = document{"RegionProfile", profileSpec{}, profileStatus{}, nil}
 	orphans      = document{"Orphan", provider.Orphan{}, nil, nil}
 	jobs         = document{"Job", struct{}{}, job.Outcome{}, nil}
 )
@@ -129,7 +129,7 @@ var ownOperations = map[string]operation{
 	"GET /recovery":                             {id: "getRecovery", summary: "How far the recovery of an exchange is.", out: Recovery{}},
 	"GET /regions":                              {id: "listRegionProfiles", summary: "All regions, as operators see them.", out: list{profiles}, query: pages},
 	"GET /regions/{name}":                       {id: "getRegionProfile", summary: "One region, as operators see it.", out: profiles},
-	"PUT /regions/{name}":                       {id: "putRegion", summary: "Make a region, or change what its operator chooses.", in: withSpec[regionSpec]{}, out: profiles, status: []int{200, 201}},
+	"PUT /regions/{name}":                       {id: "putRegion", summary: "Make a region, or change what its operator chooses.", in: withSpec[profileSpec]{}, out: profiles, status: []int{200, 201}},
 	"DELETE /regions/{name}":                    {id: "deleteRegion", summary: "Forget a region in which nothing is left.", status: []int{202}},
 	"POST /regions/{name}/join":                 {id: "joinRegion", summary: "Make a token by which an agent can join, once.", in: joinRequest{}, out: joinToken{}},
 	"POST /regions/{name}/resync":               {id: "resyncRegion", summary: "Compare what is wanted with what the platform has.", in: resyncRequest{}, out: resynced{}},

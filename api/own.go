@@ -121,7 +121,7 @@ type identity struct {
 
 func (c *call) whoami() (reply, error) {
 	return ok(identity{
-		Subject: c.who.Subject, Operator: c.who.Operator, Tenants: c.who.Tenants, ExpiresAt: c.who.Expires,
+		Subject: c.who.Subject, Operator: c.who.Operator, Tenants: append([]string{}, c.who.Tenants...), ExpiresAt: c.who.Expires,
 		TokenID: c.who.TokenID, Issuer: cmp.Or(c.who.Issuer, c.server.Tenants.Issuer),
 	}, nil)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/kontor-cloud/kontor/wire"
 )
 
-type regionSpec struct {
+type profileSpec struct {
 	DisplayName string            `json:"displayName,omitempty"`
 	Country     string            `json:"country,omitempty"`
 	City        string            `json:"city,omitempty"`
@@ -22,7 +22,7 @@ type regionSpec struct {
 	Labels      map[string]string `json:"labels,omitempty"`
 }
 
-type regionStatus struct {
+type profileStatus struct {
 	Liveness     string     `json:"liveness"`
 	Since        *time.Time `json:"since,omitempty"` // alive: since when; else: last heard of
 	Driver       string     `json:"driver,omitempty"`
@@ -40,8 +40,8 @@ func (c *call) profile(r *provider.Region) (seca.Document, error) {
 	orphans, err := c.server.Providers.Orphans(c.ctx, r.Name)
 	l := c.liveness(r.Name)
 	return ownDocument("region-profile", "regions", r.Name, r.CreatedAt,
-		regionSpec{r.Display, r.Country, r.City, r.Driver, r.Labels},
-		regionStatus{
+		profileSpec{r.Display, r.Country, r.City, r.Driver, r.Labels},
+		profileStatus{
 			Liveness: l.Liveness, Since: l.Since, Driver: r.Driver, Platform: r.Inventory.Platform, AgentVersion: r.AgentVersion,
 			Trouble: r.Trouble, Zones: r.Inventory.Zones, Kinds: r.Kinds, Features: r.Inventory.Features, Free: r.Inventory.Free, Orphans: len(orphans),
 		}), err
@@ -66,7 +66,7 @@ func (c *call) oneProfile() (reply, error) {
 }
 
 func (c *call) putRegion() (reply, error) {
-	var in withSpec[regionSpec]
+	var in withSpec[profileSpec]
 	if err := c.body(&in); err != nil {
 		return reply{}, err
 	}

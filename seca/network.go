@@ -46,7 +46,7 @@ type Route struct {
 
 // RouteTableStatus has an entry for each route, in the order of the spec.
 type RouteTableStatus struct {
-	Routes []RouteStatus `json:"routes"`
+	Routes []RouteStatus `json:"routes,omitempty"`
 }
 
 // A RouteStatus is the state of one route.
