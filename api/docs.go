@@ -2,7 +2,9 @@ package api
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"embed"
+	"encoding/base64"
 	"encoding/json"
 	"html/template"
 	"mime"
@@ -123,7 +125,7 @@ func schemaName(v any) string {
 
 func (c *call) specification() (reply, error) {
 	d := c.server.described()
-	return reply{status: http.StatusOK, body: json.RawMessage(d.json)}, d.err
+	return c.file("application/json", d.json), d.err
 }
 
 func (c *call) docs() (reply, error) {
@@ -141,12 +143,23 @@ func (c *call) docsFile() (reply, error) {
 	return c.file(kind, b), nil
 }
 
-// file answers with something that a browser shows.
+// file answers with something that is the same for everybody until another
+// version is started, and that a browser may show. Caches ask each time.
 func (c *call) file(kind string, b []byte) reply {
-	return reply{status: http.StatusOK, stream: func(w http.ResponseWriter) {
-		w.Header().Set("Content-Type", kind)
-		w.Header().Set("Content-Security-Policy", docsPolicy)
-		w.Header().Set("Referrer-Policy", "no-referrer")
+	sum := sha256.Sum256(b)
+	tag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
+	return reply{stream: func(w http.ResponseWriter) {
+		h := w.Header()
+		h.Set("Cache-Control", "public, no-cache")
+		h.Set("ETag", tag)
+		h.Set("Content-Security-Policy", docsPolicy)
+		h.Set("Referrer-Policy", "no-referrer")
+		if known := c.req.Header.Get("If-None-Match"); known == "*" || strings.Contains(known, tag) {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		h.Set("Content-Type", kind)
+		h.Set("Content-Length", strconv.Itoa(len(b)))
 		w.WriteHeader(http.StatusOK)
 		_, _ = w.Write(b) // nobody is left to tell
 	}}

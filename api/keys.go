@@ -54,8 +54,12 @@ func (x *Exchange) keys(ctx context.Context) ([]namedKey, error) {
 	return all, nil
 }
 
+type signingKey struct {
+	ID string `json:"id"`
+}
+
 // rotateKeys signs tokens with a new key from now on.
 func (c *call) rotateKeys() (reply, error) {
 	id, err := c.server.Tenants.RotateKey(c.ctx)
-	return reply{status: http.StatusCreated, body: map[string]any{"id": id}}, err
+	return reply{status: http.StatusCreated, body: signingKey{id}}, err
 }

@@ -156,6 +156,7 @@ var parameters = object{
 	"labels":            parameter("query", "labels", "Terms such as env=prod,tier!=web,size>3 that must all hold; * stands for any text.", object{"type": "string"}),
 	"accept":            parameter("header", "Accept", "\"application/json; deleted=true\" lists what was deleted, too; \"deleted=only\" that alone.", object{"type": "string"}),
 	"ifUnmodifiedSince": parameter("header", "If-Unmodified-Since", "The resourceVersion that the caller has seen; 412 if it is another by now.", object{"type": "integer", "format": "int64"}),
+	"ifNoneMatch":       parameter("header", "If-None-Match", "The ETag of what the caller has; 304 if it is still that.", object{"type": "string"}),
 	"after":             parameter("query", "after", "The number of the last entry seen.", object{"type": "integer", "format": "int64", "minimum": 0}),
 	"since":             parameter("query", "since", "From when on.", object{"type": "string", "format": "date-time"}),
 	"actor":             parameter("query", "actor", "An account, or the region of an agent.", object{"type": "string"}),
@@ -184,7 +185,7 @@ func (d *specification) answers(r route, o operation) object {
 	all := object{}
 	for _, status := range o.success() {
 		one := object{"description": http.StatusText(status), "headers": headerRefs()}
-		if o.out != nil || o.media != "" {
+		if status != http.StatusNotModified && (o.out != nil || o.media != "") {
 			content := object{}
 			if o.out != nil {
 				content["schema"] = d.output(o.out)

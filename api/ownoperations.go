@@ -1,0 +1,72 @@
+package api
+
+import (
+	"github.com/kontor-cloud/kontor/audit"
+	"github.com/kontor-cloud/kontor/job"
+	"github.com/kontor-cloud/kontor/provider"
+	"github.com/kontor-cloud/kontor/tenant"
+)
+
+var (
+	auditEntries = document{"AuditEntry", audit.Entry{}, audit.Mark{}, nil}
+	tenants      = document{"Tenant", tenantSpec{}, tenantStatus{}, nil}
+	accounts     = document{"Account", accountSpec{}, nil, nil}
+	tokens       = document{"Token", tenant.Token{}, nil, nil}
+	programs     = document{"ServiceAccount", serviceSpec{}, serviceStatus{}, nil}
+	profiles     = document{"RegionProfile", profileSpec{}, profileStatus{}, nil}
+	agents       = document{"Agent", struct{}{}, provider.Agent{}, nil}
+	keys         = document{"Key", struct{}{}, keyStatus{}, nil}
+	orphans      = document{"Orphan", provider.Orphan{}, nil, nil}
+	jobs         = document{"Job", struct{}{}, job.Outcome{}, nil}
+)
+
+// ownOperations tells of Kontor's own provider, by what follows its base.
+var ownOperations = map[string]operation{
+	"GET /whoami": {id: "whoami", summary: "Who the caller is.", out: identity{}},
+	"GET /logins": {id: "listLogins", summary: "Where people can log in.", out: loginList{}},
+
+	"GET /tenants":           {id: "listTenants", summary: "All tenants.", out: list{tenants}, query: pages},
+	"GET /tenants/{name}":    {id: "getTenant", summary: "One tenant.", out: tenants},
+	"PUT /tenants/{name}":    {id: "putTenant", summary: "Make a tenant, or make accounts its administrators.", in: withSpec[tenantSpec]{}, out: tenants, status: []int{200, 201}},
+	"DELETE /tenants/{name}": {id: "deleteTenant", summary: "Remove a tenant that owns nothing any more.", status: []int{202}},
+
+	"GET /tenants/{tenant}/service-accounts":        {id: "listServiceAccounts", summary: "The programs of a tenant.", out: list{programs}, query: pages},
+	"GET /tenants/{tenant}/service-accounts/{name}": {id: "getServiceAccount", summary: "One program of a tenant.", out: programs},
+	"PUT /tenants/{tenant}/service-accounts/{name}": {id: "putServiceAccount", summary: "Make a program an account of its own, or change it.", in: withSpec[serviceSpec]{}, out: programs, status: []int{200, 201}},
+
+	"GET /tenants/{tenant}/audit":      {id: "listTenantAudit", summary: "Who did what in a tenant, the oldest first.", out: list{auditEntries}, query: narrowed},
+	"GET /tenants/{tenant}/audit/head": {id: "getTenantAuditHead", summary: "Where a tenant's log begins and ends.", out: audit.Chain{}},
+	"GET /audit":                       {id: "listAudit", summary: "Who did what that belongs to no tenant, the oldest first.", out: list{auditEntries}, query: narrowed},
+	"GET /audit/head":                  {id: "getAuditHead", summary: "Where that log begins and ends.", out: audit.Chain{}},
+
+	"GET /keys":         {id: "listKeys", summary: "The keys that the exchange has, never what they are.", out: list{keys}, query: pages},
+	"POST /keys/rotate": {id: "rotateKeys", summary: "Sign tokens with a new key from now on.", out: signingKey{}, status: []int{201}},
+
+	"GET /accounts":                             {id: "listAccounts", summary: "All accounts.", out: list{accounts}, query: pages},
+	"GET /accounts/{name}":                      {id: "getAccount", summary: "One account.", out: accounts},
+	"PUT /accounts/{name}":                      {id: "putAccount", summary: "Make an account, or change it.", in: withSpec[accountSpec]{}, out: accounts},
+	"DELETE /accounts/{name}":                   {id: "disableAccount", summary: "Disable an account; what it did stays its own.", status: []int{202}},
+	"POST /accounts/{name}/link":                {id: "linkAccount", summary: "Let somebody of another issuer act as an account.", in: identityLink{}, status: []int{204}},
+	"GET /accounts/{name}/tokens":               {id: "listTokens", summary: "The tokens of an account.", out: list{tokens}, query: pages},
+	"POST /accounts/{name}/tokens":              {id: "createToken", summary: "Make a token.", in: tokenRequest{}, out: issuedToken{}, status: []int{201}},
+	"POST /accounts/{name}/tokens/{id}/rotate":  {id: "rotateToken", summary: "Make a token in place of another.", in: tokenRotation{}, out: issuedToken{}, status: []int{201}},
+	"DELETE /accounts/{name}/tokens/{id}":       {id: "revokeToken", summary: "End a token.", status: []int{202}},
+	"GET /jobs":                                 {id: "listJobs", summary: "How it went what the exchange does by itself.", out: list{jobs}, query: pages},
+	"GET /recovery":                             {id: "getRecovery", summary: "How far the recovery of an exchange is.", out: Recovery{}},
+	"GET /regions":                              {id: "listRegionProfiles", summary: "All regions, as operators see them.", out: list{profiles}, query: pages},
+	"GET /regions/{name}":                       {id: "getRegionProfile", summary: "One region, as operators see it.", out: profiles},
+	"PUT /regions/{name}":                       {id: "putRegion", summary: "Make a region, or change what its operator chooses.", in: withSpec[profileSpec]{}, out: profiles, status: []int{200, 201}},
+	"DELETE /regions/{name}":                    {id: "deleteRegion", summary: "Forget a region in which nothing is left.", status: []int{202}},
+	"POST /regions/{name}/join":                 {id: "joinRegion", summary: "Make a token by which an agent can join, once.", in: joinRequest{}, out: joinToken{}},
+	"GET /regions/{name}/agents":                {id: "listAgents", summary: "The certificates of a region's agents.", out: list{agents}, query: pages},
+	"POST /regions/{name}/revoke":               {id: "revokeAgent", summary: "Shut a region's agent out. What it made goes on.", status: []int{204}},
+	"POST /regions/{name}/resync":               {id: "resyncRegion", summary: "Compare what is wanted with what the platform has.", in: resyncRequest{}, out: resynced{}},
+	"GET /regions/{name}/strays":                {id: "listStrays", summary: "What the platform has that nobody owns.", out: strayList{}},
+	"POST /regions/{name}/import":               {id: "importStrays", summary: "Make resources of things that nobody owns, or tell what would be.", in: importing{}, out: importResult{}},
+	"GET /regions/{name}/orphans":               {id: "listOrphans", summary: "What carries the exchange's id and is not known to it.", out: list{orphans}, query: pages},
+	"POST /regions/{name}/orphans/{id}/approve": {id: "approveOrphan", summary: "Let an orphan be removed.", status: []int{202}},
+
+	"GET /tenants/{tenant}/events":                                          {id: "followTenant", summary: "How the resources of a tenant change, as it happens.", out: event{}, query: "lastEventID eventsSince", media: "text/event-stream"},
+	"GET /tenants/{tenant}/workspaces/{workspace}/events":                   {id: "followWorkspace", summary: "How the resources of a workspace change, as it happens.", out: event{}, query: "lastEventID eventsSince", media: "text/event-stream"},
+	"GET /tenants/{tenant}/workspaces/{workspace}/instances/{name}/console": {id: "getConsole", summary: "What a machine has written to its console.", query: "tail", media: "text/plain"},
+}
