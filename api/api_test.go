@@ -32,6 +32,8 @@ type world struct {
 	t     testing.TB
 	http  *httptest.Server
 	token map[string]string // by account
+
+	contract *contract
 }
 
 func newWorld(t testing.TB, d *db.DB, p Profile) *world {
@@ -46,7 +48,8 @@ func newWorld(t testing.TB, d *db.DB, p Profile) *world {
 		URL: "http://exchange.test", AgentURL: "https://agents.test", Log: slog.New(slog.DiscardHandler),
 	})
 	w := &world{Exchange: x, t: t, token: map[string]string{}}
-	w.http = httptest.NewServer(held(t, x, x.Handler(p)))
+	w.contract = held(t, x, x.Handler(p))
+	w.http = httptest.NewServer(w.contract)
 	t.Cleanup(w.http.Close)
 	check(t, providers.CreateRegion(ctx, provider.Region{Name: "r1", Country: "DE"}))
 	w.report()

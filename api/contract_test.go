@@ -32,6 +32,7 @@ type contract struct {
 	mu      sync.Mutex
 	schemas map[string]*jsonschema.Schema
 	known   map[string]bool // what has been looked at, to the byte
+	missing map[string]bool // operations that have not succeeded yet
 }
 
 const documentURL = "https://exchange.test/openapi.json"
@@ -39,12 +40,14 @@ const documentURL = "https://exchange.test/openapi.json"
 func held(t testing.TB, x *Exchange, next http.Handler) *contract {
 	t.Helper()
 	doc := documentOf(t, x)
-	c := &contract{t: t, next: next, doc: doc, mux: http.NewServeMux(), compiler: jsonschema.NewCompiler(), schemas: map[string]*jsonschema.Schema{}, known: map[string]bool{}}
+	c := &contract{t: t, next: next, doc: doc, mux: http.NewServeMux(), compiler: jsonschema.NewCompiler(), schemas: map[string]*jsonschema.Schema{}, known: map[string]bool{}, missing: map[string]bool{}}
 	c.compiler.AssertFormat()
 	check(t, c.compiler.AddResource(documentURL, doc))
 	for path, methods := range doc["paths"].(map[string]any) {
 		for method := range methods.(map[string]any) {
-			c.mux.HandleFunc(strings.ToUpper(method)+" "+path, func(http.ResponseWriter, *http.Request) {})
+			pattern := strings.ToUpper(method) + " " + path
+			c.mux.HandleFunc(pattern, func(http.ResponseWriter, *http.Request) {})
+			c.missing[pattern] = !endless(path)
 		}
 	}
 	return c
@@ -64,7 +67,7 @@ func documentOf(t testing.TB, x *Exchange) map[string]any {
 func (c *contract) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, pattern := c.mux.Handler(r)
 	method, path, found := strings.Cut(pattern, " ")
-	if !found || strings.HasSuffix(path, "/events") || r.Method == http.MethodHead {
+	if !found || endless(path) || r.Method == http.MethodHead {
 		c.next.ServeHTTP(w, r) // 404 and 405 of no operation, and what does not end
 		return
 	}
@@ -83,6 +86,9 @@ func (c *contract) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := c.answered(op, at, rec); err != nil {
 		c.fail("%s %s answers %d, which is not as its operation says: %v\n%s", r.Method, r.URL.Path, rec.status, err, clip(rec.body.String(), 2000))
 	}
+	if rec.status < 300 {
+		c.succeeded(pattern)
+	}
 	if described := op["requestBody"] != nil; body.read && !described || described && !body.read && rec.status < 300 {
 		c.fail("%s reads a body: %t; its operation in api/operations.go or api/ownoperations.go has one (in: …): %t", pattern, body.read, described)
 	}
@@ -92,6 +98,28 @@ func (c *contract) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			c.fail("%s %s takes what its operation does not: %v\n%s", r.Method, r.URL.Path, err, clip(string(sent), 2000))
 		}
 	}
+}
+
+// endless is a stream, whose events tests read by themselves.
+func endless(path string) bool { return strings.HasSuffix(path, "/events") }
+
+func (c *contract) succeeded(pattern string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.missing[pattern] = false
+}
+
+// unseen are the operations that have not succeeded yet, in order.
+func (c *contract) unseen() (all []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for pattern, missing := range c.missing {
+		if missing {
+			all = append(all, pattern)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // fail is Errorf, also within the target of a fuzz test, which is given no other way.

@@ -34,9 +34,9 @@ func (i *intruder) follow(capability int, since int64, wait time.Duration) (c wi
 	return c
 }
 
-// asked sends a request as an operator, and answers as the agent what the
-// exchange wants to know of it.
-func (w *world) asked(agent *intruder, method, path, body string, found []wire.Stray) (int, string) {
+// asked sends a request, and answers as the agent what the exchange wants to
+// know of it.
+func (w *world) asked(agent *intruder, as, method, path, body string, known any) (int, string) {
 	w.t.Helper()
 	type answer struct {
 		status int
@@ -44,7 +44,7 @@ func (w *world) asked(agent *intruder, method, path, body string, found []wire.S
 	}
 	done := make(chan answer, 1)
 	go func() {
-		status, b := w.do("op", method, path, body)
+		status, b := w.do(as, method, path, body)
 		done <- answer{status, b}
 	}()
 	for {
@@ -54,7 +54,7 @@ func (w *world) asked(agent *intruder, method, path, body string, found []wire.S
 		default:
 		}
 		for _, q := range agent.follow(wire.Capability, 1<<40, 100*time.Millisecond).Requests {
-			b, err := json.Marshal(found)
+			b, err := json.Marshal(known)
 			check(w.t, err)
 			agent.post(wire.PathAnswers, wire.Answer{ID: q.ID, Body: b}, nil)
 		}
@@ -91,7 +91,7 @@ func TestImportIsAllOrNothing(t *testing.T) {
 		agent.join("r1")
 		try := func(apply bool, items string) (int, string) {
 			body := `{"tenant":"acme","workspace":"shop","apply":` + strconv.FormatBool(apply) + `,"items":[` + items + `]}`
-			return w.asked(agent, "POST", importPath, body, found)
+			return w.asked(agent, "op", "POST", importPath, body, found)
 		}
 		const both = `{"native":"v1","name":"vm"},{"native":"d1","name":"disk"}`
 		for _, refused := range []struct {

@@ -11,12 +11,12 @@ var (
 	auditEntries = document{"AuditEntry", audit.Entry{}, audit.Mark{}, nil}
 	tenants      = document{"Tenant", tenantSpec{}, tenantStatus{}, nil}
 	accounts     = document{"Account", accountSpec{}, nil, nil}
-	tokens       = document{"Token", tenant.Token{}, nil, nil}
+	tokens       = document{"AccountToken", tenant.Token{}, nil, nil}
 	programs     = document{"ServiceAccount", serviceSpec{}, serviceStatus{}, nil}
 	profiles     = document{"RegionProfile", profileSpec{}, profileStatus{}, nil}
-	agents       = document{"Agent", struct{}{}, provider.Agent{}, nil}
+	agents       = document{"RegionAgent", struct{}{}, provider.Agent{}, nil}
 	keys         = document{"Key", struct{}{}, keyStatus{}, nil}
-	orphans      = document{"Orphan", provider.Orphan{}, nil, nil}
+	orphans      = document{"RegionOrphan", provider.Orphan{}, nil, nil}
 	jobs         = document{"Job", struct{}{}, job.Outcome{}, nil}
 )
 

@@ -48,8 +48,14 @@ func (s *Schemas) Input(v any) Schema {
 // Output describes what is answered: a field is there unless it may be omitted.
 func (s *Schemas) Output(v any) Schema { return s.of(reflect.TypeOf(v)) }
 
-// Define names a schema.
+// Define names a schema, which is no type's.
 func (s *Schemas) Define(name string, schema Schema) Schema {
+	if t := s.types[name]; t != nil {
+		panic(fmt.Sprintf("a schema is called %s, as the type %s is: give it another name", name, t))
+	}
+	if other, taken := s.Named[name]; taken && !reflect.DeepEqual(other, schema) {
+		panic(fmt.Sprintf("two schemas are called %s: %v and %v", name, other, schema))
+	}
 	s.Named[name] = schema
 	return Ref(name)
 }
@@ -75,8 +81,8 @@ func (s *Schemas) of(t reflect.Type) Schema {
 	if s.types[name] == t {
 		return Ref(name)
 	}
-	if s.types[name] != nil {
-		panic(fmt.Sprintf("two types are called %s: %s and %s", name, s.types[name], t))
+	if other, taken := s.Named[name]; taken {
+		panic(fmt.Sprintf("type %s is called %s, as another schema is: give one another name: %v", t, name, other))
 	}
 	s.types[name] = t
 	s.Named[name] = s.shape(t)
