@@ -108,17 +108,21 @@ func describe(r route) (operation, bool) {
 func ofKind(r route) operation {
 	t := things[r.kind.Name]
 	name := strings.ReplaceAll(r.kind.Name, "-", " ")
+	a := "a " + name
+	if strings.ContainsAny(name[:1], "aeio") {
+		a = "an " + name
+	}
 	switch verb, action, _ := strings.Cut(r.allow.verb, "."); verb {
 	case "list":
 		return operation{id: "list" + plural(t.name), summary: "The " + strings.ReplaceAll(r.kind.Collection, "-", " ") + " of " + container(r.kind) + ".", out: list{t}, query: deletable}
 	case "get":
 		return operation{id: "get" + t.name, summary: "One " + name + ".", out: t}
 	case "put":
-		return operation{id: "put" + t.name, summary: "Make a " + name + ", or change it. The spec is replaced as a whole.", in: t, out: t, status: []int{200, 201}, query: "ifUnmodifiedSince"}
+		return operation{id: "put" + t.name, summary: "Make " + a + ", or change it. The spec is replaced as a whole.", in: t, out: t, status: []int{200, 201}, query: "ifUnmodifiedSince"}
 	case "delete":
-		return operation{id: "delete" + t.name, summary: "Delete a " + name + ". It is gone when reading it answers 404.", status: []int{202}, query: "ifUnmodifiedSince"}
+		return operation{id: "delete" + t.name, summary: "Delete " + a + ". It is gone when reading it answers 404.", status: []int{202}, query: "ifUnmodifiedSince"}
 	default:
-		return operation{id: action + t.name, summary: strings.ToUpper(action[:1]) + action[1:] + " a " + name + ".", status: []int{202}, query: "ifUnmodifiedSince"}
+		return operation{id: action + t.name, summary: strings.ToUpper(action[:1]) + action[1:] + " " + a + ".", status: []int{202}, query: "ifUnmodifiedSince"}
 	}
 }
 
