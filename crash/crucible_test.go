@@ -98,8 +98,9 @@ func (tr *tour) visitEach(rng *rand.Rand, points []failpoint.Point) {
 
 // once are the points to which only the beginning of an exchange or agent comes.
 var once = []failpoint.Point{
-	failpoint.MigrationBegun, failpoint.MigrationRun, failpoint.MigrationDone, failpoint.TokenMade,
-	failpoint.KeyMade, failpoint.EnrolUsed, failpoint.EnrolDone, failpoint.EnrolledUnkept,
+	failpoint.MigrationBegun, failpoint.MigrationRun, failpoint.MigrationDone,
+	failpoint.KeyFileMade, failpoint.SecretsSealed, failpoint.TokenMade, failpoint.KeyMade,
+	failpoint.EnrolUsed, failpoint.EnrolDone, failpoint.EnrolledUnkept,
 }
 
 // atStart are those to which an agent comes once in its life, or brings its exchange.
@@ -120,7 +121,9 @@ func (s *stage) beginAtPoints() {
 	}
 	s.exchange.fails = string(failpoint.MigrationBegun)
 	s.run(s.exchange)
-	for _, next := range []failpoint.Point{failpoint.MigrationRun, failpoint.MigrationDone, failpoint.TokenMade, ""} {
+	for _, next := range []failpoint.Point{
+		failpoint.MigrationRun, failpoint.MigrationDone, failpoint.KeyFileMade, failpoint.SecretsSealed, failpoint.TokenMade, "",
+	} {
 		died(s.exchange, failpoint.Point(s.exchange.fails))
 		s.again(s.exchange, string(next))
 	}
