@@ -48,11 +48,11 @@ type account struct {
 // connect logs in and finds out what there is.
 func connect(ctx context.Context, owner driver.Owner, c Config, log *slog.Logger) (*account, error) {
 	a := &account{owner: owner, config: c, profile: profiles[c.Profile], log: log}
-	auth, where, err := c.credentials()
+	auth, where, trust, err := c.credentials()
 	if err != nil {
 		return nil, err
 	}
-	if a.http, err = c.client(); err != nil {
+	if a.http, err = c.client(trust); err != nil {
 		return nil, err
 	}
 	provider, err := openstack.NewClient(auth.IdentityEndpoint)
@@ -75,22 +75,26 @@ func connect(ctx context.Context, owner driver.Owner, c Config, log *slog.Logger
 	return a, a.discover(ctx)
 }
 
-// credentials gives what is needed to log in. Nothing of it comes from the
-// environment, where the SDK would look by itself.
-func (c *Config) credentials() (gophercloud.AuthOptions, gophercloud.EndpointOpts, error) {
+// credentials gives what is needed to log in, and whose certificates to trust.
+// The SDK would look into the environment for all of it by itself; it is let do
+// so for certificates alone.
+func (c *Config) credentials() (gophercloud.AuthOptions, gophercloud.EndpointOpts, *tls.Config, error) {
 	where := gophercloud.EndpointOpts{Region: c.Region}
 	if c.Cloud == "" {
 		auth, err := c.Auth.options()
-		return auth, where, err
+		return auth, where, new(tls.Config), err
 	}
-	auth, where, _, err := clouds.Parse(clouds.WithCloudName(c.Cloud), clouds.WithLocations(c.Clouds),
+	auth, where, trust, err := clouds.Parse(clouds.WithCloudName(c.Cloud), clouds.WithLocations(c.Clouds),
 		clouds.WithPublicLocations(filepath.Join(filepath.Dir(c.Clouds), "clouds-public.yaml")),
 		clouds.WithRegion(c.Region), clouds.WithEndpointType(""))
-	if err != nil {
-		return auth, where, fault.Invalid.Errorf("read %s: %w", c.Clouds, err)
+	switch {
+	case err != nil:
+		return auth, where, trust, fault.Invalid.Errorf("read %s: %w", c.Clouds, err)
+	case trust.InsecureSkipVerify:
+		return auth, where, trust, fault.Invalid.Errorf("%s: cloud %q says verify: false, which would give its credentials to anybody; name the certificate of its authority as cacert", c.Clouds, c.Cloud)
 	}
 	auth.AllowReauth = true
-	return auth, where, nil
+	return auth, where, trust, nil
 }
 
 func (a Auth) options() (gophercloud.AuthOptions, error) {
@@ -120,12 +124,14 @@ func (a Auth) options() (gophercloud.AuthOptions, error) {
 	return o, errors.Join(err1, err2)
 }
 
-// client makes an HTTP client that trusts the certificates of CAFile and waits
-// a minute at most for any answer.
-func (c *Config) client() (*http.Client, error) {
+// client makes an HTTP client that trusts what the clouds.yaml says, or the
+// certificates of CAFile, and waits a minute at most for any answer.
+func (c *Config) client(trust *tls.Config) (*http.Client, error) {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.Proxy = nil // that would come from the environment
 	t.MaxIdleConnsPerHost = 16
+	t.TLSClientConfig = trust
+	trust.MinVersion = tls.VersionTLS12
 	if c.CAFile != "" {
 		pool, err := x509.SystemCertPool()
 		if err != nil {
@@ -135,7 +141,7 @@ func (c *Config) client() (*http.Client, error) {
 		if err != nil || !pool.AppendCertsFromPEM(pem) {
 			return nil, fault.Invalid.Errorf("read certificates from %s: %v", c.CAFile, err)
 		}
-		t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+		trust.RootCAs = pool
 	}
 	return &http.Client{Transport: t, Timeout: time.Minute}, nil
 }

@@ -2,6 +2,7 @@ package openstack
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -31,7 +32,7 @@ type Config struct {
 	Region string `json:"region,omitempty"`
 
 	// CAFile holds certificates, in PEM, that the cloud's endpoints are checked
-	// against, beside those of the system.
+	// against, beside those of the system. A clouds.yaml may name its own as cacert.
 	CAFile string `json:"caFile,omitempty"`
 
 	// ExternalNetwork is the name or id of the network that public addresses and
@@ -172,13 +173,14 @@ func matches(patterns []string, name string) bool {
 	})
 }
 
-// known finds what a table by pattern tells of a name.
-func known[V any](table map[string]V, name string) (V, bool) {
+// known finds what a table by pattern tells of a name. Of several patterns the
+// longest counts, as it says most.
+func known[V any](table map[string]V, name string) (found V, ok bool) {
+	best := ""
 	for p, v := range table {
-		if matches([]string{p}, name) {
-			return v, true
+		if matches([]string{p}, name) && (!ok || cmp.Or(cmp.Compare(len(p), len(best)), strings.Compare(p, best)) > 0) {
+			found, best, ok = v, p, true
 		}
 	}
-	var none V
-	return none, false
+	return found, ok
 }

@@ -106,6 +106,20 @@ func TestKeysAndUserDataBothReachTheGuest(t *testing.T) {
 	}
 }
 
+func TestOfSeveralPatternsTheLongestCounts(t *testing.T) {
+	table := map[string]int{"*": 1, "ssd*": 2, "ssd-fast": 3, "ssd-*": 4, "s*d-fas": 5}
+	for range 20 { // maps have no order
+		for name, want := range map[string]int{"hdd": 1, "ssd": 2, "ssd-fast": 3, "ssd-slow": 4} {
+			if have, ok := known(table, name); have != want || !ok {
+				t.Errorf("%s is %d, want %d", name, have, want)
+			}
+		}
+	}
+	if _, ok := known(map[string]int{"ssd*": 2}, "hdd"); ok {
+		t.Error("what no pattern matches is known")
+	}
+}
+
 func TestNamesAreSpelledAsSKUs(t *testing.T) {
 	for name, want := range map[string]string{
 		"__DEFAULT__": "default", "t1.nano": "t1.nano", "Ubuntu 24.04 LTS": "ubuntu-24.04-lts", "a-.-b..c_": "a.b.c", "é": "",

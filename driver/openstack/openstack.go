@@ -57,12 +57,12 @@ func Check(dir string, config json.RawMessage) error {
 	if err != nil {
 		return err
 	}
-	auth, _, err := c.credentials()
+	auth, _, trust, err := c.credentials()
 	if err == nil && auth.IdentityEndpoint == "" {
 		err = fault.Invalid.Errorf("%s: cloud %q has no auth_url", c.Clouds, c.Cloud)
 	}
 	if err == nil {
-		_, err = c.client()
+		_, err = c.client(trust)
 	}
 	return err
 }
