@@ -137,7 +137,7 @@ func tryIntent(t *testing.T, s *stage) {
 
 // tryDoubt: one list that lacks something proves nothing.
 func tryDoubt(t *testing.T, s *stage) {
-	s.watchFor(t, func() {
+	s.watchFor(t, func(func() bool) {
 		for range 3 {
 			s.script(fake.Script{Faults: []fake.ScriptedFault{{Op: "list", Kind: fake.Volumes, Short: true}}})
 			pause(t.Context(), 1500*time.Millisecond)
@@ -145,33 +145,42 @@ func tryDoubt(t *testing.T, s *stage) {
 	})
 }
 
-// tryUnknown: a platform that does not answer has lost nothing.
+// tryUnknown: a platform that does not answer has lost nothing, however long that
+// lasts.
 func tryUnknown(t *testing.T, s *stage) {
-	s.watchFor(t, func() {
+	s.watchFor(t, func(lost func() bool) {
 		s.script(fake.Script{Outage: true})
-		pause(t.Context(), 4*time.Second)
+		for began := time.Now(); time.Since(began) < 12*time.Second && !lost(); {
+			pause(t.Context(), 250*time.Millisecond)
+		}
 		s.script(fake.Script{})
 	})
 }
 
-// watchFor has two volumes there, and looks whether they are ever called lost.
-func (s *stage) watchFor(t *testing.T, do func()) {
+// watchFor has two volumes there, which the agent has listed, and looks whether
+// they are ever called lost.
+func (s *stage) watchFor(t *testing.T, do func(lost func() bool)) {
 	t.Helper()
 	c := s.aCustomer(20 * time.Second)
 	items := []item{s.volume("v1"), s.volume("v2")}
 	for _, i := range items {
 		must(t, c.put(t.Context(), i, 1), c.active(t.Context(), i))
 	}
-	pause(t.Context(), 3500*time.Millisecond) // until they are in lists
-	do()
-	for _, i := range items {
-		must(t, poll(t.Context(), 20*time.Second, func() error {
-			have, err := s.client.Get(t.Context(), i.at)
-			if err == nil && strings.Contains(string(have.Raw), `"Lost"`) {
-				t.Errorf("%s was called lost: %s", i.urn, have.Status)
-			}
-			return err
-		}))
+	s.wait(20*time.Second, "a platform that lists both", s.agrees)
+	pause(t.Context(), 3*time.Second) // until the agent has one of its own lists
+	lost := func() (yes bool) {
+		for _, i := range items {
+			must(t, poll(t.Context(), 20*time.Second, func() error {
+				have, err := s.client.Get(t.Context(), i.at)
+				yes = yes || err == nil && strings.Contains(string(have.Raw), `"Lost"`)
+				return err
+			}))
+		}
+		return yes
+	}
+	do(lost)
+	if lost() {
+		t.Error("a volume was called lost")
 	}
 }
 
