@@ -6,7 +6,7 @@ TOOL  := go tool -modfile=tools/go.mod
 LINT  := $(CACHE)/bin/golangci-lint-v2.15.0
 IMAGE := $(or $(KONTOR_IMAGE),$(CACHE)/image/kontor-tiny.qcow2)
 
-.PHONY: build demo test race check lint bench fuzz lab golden clean image qemu crucible
+.PHONY: build demo test race check lint bench budgets micro fuzz lab golden clean image qemu crucible
 
 build: ## the binary, static
 	CGO_ENABLED=0 go build -trimpath -o $(BIN) ./cmd/kontor
@@ -40,7 +40,12 @@ $(LINT): tools/lint.mod
 	mkdir -p $(@D)
 	cd tools && GOFLAGS=-mod=mod go build -modfile=lint.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-bench: ## benchmarks, ten runs, compared with bench/baseline.txt
+bench: budgets micro ## what operations cost and may cost, then benchmarks
+
+budgets: ## CPU per operation of all processes, beside what it may be and a request that does nothing; PostgreSQL with fsync
+	KONTOR_POSTGRES_FSYNC=on KONTOR_BUDGETS=1 hack/test go test -count=1 -timeout 15m -run '^TestLabBudgets$$' ./cmd/kontor -v | grep -v '^[=]\|^ *---'
+
+micro: ## benchmarks, ten runs, compared with bench/baseline.txt
 	mkdir -p bench
 	hack/test go test -run '^$$' -bench . -benchmem -count $(or $(COUNT),10) ./money ./policy ./offer ./placement ./db ./resource ./api ./agent ./driver/... ./cmd/kontor | tee bench/latest.txt
 	$(TOOL) benchstat $(wildcard bench/baseline.txt) bench/latest.txt

@@ -64,7 +64,7 @@ func (r *rig) active(at string) { until(r.b, r.client, at, seca.Active) }
 // are this process, and of the PostgreSQL server behind url, if there is one.
 func cpu(b *testing.B, url string, loop func()) {
 	b.Helper()
-	server := postgres(b, url)
+	server := postgresOf(b, url)
 	used := func() time.Duration {
 		var u syscall.Rusage
 		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -79,8 +79,8 @@ func cpu(b *testing.B, url string, loop func()) {
 	b.ReportMetric(float64(used()-before)/1e6/float64(b.N), "cpu-ms/op")
 }
 
-// postgres gives the process id of the server's parent process, 0 without one.
-func postgres(b *testing.B, url string) int {
+// postgresOf gives the process id of the server's parent process, 0 without one.
+func postgresOf(b testing.TB, url string) int {
 	b.Helper()
 	if url == "" {
 		return 0
@@ -138,22 +138,30 @@ func databases(b *testing.B, bench func(b *testing.B, url string)) {
 	b.Run("postgres", func(b *testing.B) { bench(b, dbtest.PostgresURL(b)) })
 }
 
-// BenchmarkControl is what an HTTP request costs here that does nothing.
-func BenchmarkControl(b *testing.B) {
+// idleServer answers at once, and get asks it.
+func idleServer(b testing.TB) (stop, get func()) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"metadata":{"name":"x"}}`)
 	}))
-	defer s.Close()
 	c, err := client.New(s.URL, "x", client.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
+	return s.Close, func() {
+		if _, err := c.Get(context.Background(), s.URL+"/x"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkControl is what an HTTP request costs here that does nothing.
+func BenchmarkControl(b *testing.B) {
+	stop, get := idleServer(b)
+	defer stop()
 	cpu(b, "", func() {
 		for range b.N {
-			if _, err := c.Get(context.Background(), s.URL+"/x"); err != nil {
-				b.Fatal(err)
-			}
+			get()
 		}
 	})
 }
