@@ -51,7 +51,7 @@ micro: ## benchmarks, ten runs, compared with bench/baseline.txt
 	$(TOOL) benchstat $(wildcard bench/baseline.txt) bench/latest.txt
 
 fuzz: ## every fuzzer for FUZZTIME (default 1m)
-	hack/fuzz $(or $(FUZZTIME),1m)
+	hack/test hack/fuzz $(or $(FUZZTIME),1m)
 
 crucible: ## deaths at every named moment, faults, missing safeguards, on both databases (10 minutes)
 	KONTOR_CRUCIBLE=1 hack/test go test -count=1 -timeout 30m -v -run '^TestCrucible|^TestTrials|^TestMutations' ./crash
