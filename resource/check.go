@@ -161,8 +161,8 @@ func place(k link, u, base urn.URN) (urn.URN, error) {
 		u.Provider = k.in + "/v1"
 	}
 	scope := Tenant
-	if kind, ok := collectionNamed(u.Collection); !ok && u.Collection != "skus" {
-		return urn.URN{}, fault.Invalid.Errorf("names one of %q, which is no collection", u.Collection)
+	if kind, ok := collectionNamed(u.Collection); !ok && (u.Collection != "skus" || k.in == "") {
+		return urn.URN{}, fault.Invalid.Errorf("names one of %q, which cannot stand here", u.Collection)
 	} else if ok {
 		scope = kind.Scope
 		if k.in == "" || u.Provider == "/v1" {
