@@ -131,17 +131,31 @@ type record struct {
 	scope              seca.Scope
 	revoked, used      int64
 	operator, disabled bool
+	tenants            []string // of the account
+}
+
+// record reads all of it at once: a token that was not seen for a while costs one
+// statement.
+func (s *Store) record(ctx context.Context, token string) (r record, err error) {
+	rows, err := db.All(ctx, s.DB, func(scan func(...any) error) (tenant *string, err error) {
+		return tenant, scan(&r.hash, &r.account, db.JSON(&r.scope), &r.revoked, &r.used, &r.operator, &r.disabled, &tenant)
+	}, `SELECT t.hash, t.account, t.scope, t.revoked_at, t.used_at, a.operator, a.disabled, m.tenant
+		FROM token t JOIN account a ON a.id = t.account LEFT JOIN membership m ON m.account = a.id WHERE t.id = $1 ORDER BY m.tenant`, token)
+	if err == nil && len(rows) == 0 {
+		err = fault.Unauthenticated.Errorf("the token is not known")
+	}
+	for _, tenant := range rows {
+		if tenant != nil {
+			r.tenants = append(r.tenants, *tenant)
+		}
+	}
+	return r, err
 }
 
 // lookup checks that the token is known and good, and completes the principal.
 func (s *Store) lookup(ctx context.Context, p Principal, hash [32]byte, now time.Time) (Principal, error) {
-	r, err := db.One(ctx, s.DB, func(scan func(...any) error) (r record, err error) {
-		return r, scan(&r.hash, &r.account, db.JSON(&r.scope), &r.revoked, &r.used, &r.operator, &r.disabled)
-	}, `SELECT t.hash, t.account, t.scope, t.revoked_at, t.used_at, a.operator, a.disabled
-		FROM token t JOIN account a ON a.id = t.account WHERE t.id = $1`, p.TokenID)
+	r, err := s.record(ctx, p.TokenID)
 	switch {
-	case errors.Is(err, fault.Missing):
-		return Principal{}, fault.Unauthenticated.Errorf("the token is not known")
 	case err != nil:
 		return Principal{}, err
 	case subtle.ConstantTimeCompare(r.hash, hash[:]) != 1 || r.account != p.Subject:
@@ -151,11 +165,7 @@ func (s *Store) lookup(ctx context.Context, p Principal, hash [32]byte, now time
 	case r.disabled:
 		return Principal{}, errDisabled
 	}
-	tenants, err := s.Memberships(ctx, r.account)
-	if err != nil {
-		return Principal{}, err
-	}
-	p.Tenants, p.Scope = within(tenants, r.scope.Tenants), r.scope
+	p.Tenants, p.Scope = within(r.tenants, r.scope.Tenants), r.scope
 	p.Operator = r.operator && isZero(r.scope)
 	return p, s.noteUse(ctx, p.TokenID, db.Time(r.used), now)
 }
