@@ -136,8 +136,7 @@ func (b *bench) idleAgents(t *testing.T, n int) {
 	}
 	time.Sleep(time.Duration(20+n/20) * time.Second) // until all have joined and said what they have
 	before, cpu := asked(), p.used()
-	var others float64
-	others = spent(t, 0, func() { time.Sleep(time.Minute) })
+	others := spent(t, 0, func() { time.Sleep(time.Minute) })
 	queries, busy := asked()-before, p.used()-cpu
 	if n == 1 {
 		b.print("queries in a minute, 1 idle agent", "", 0, queries)
