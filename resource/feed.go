@@ -232,7 +232,7 @@ func settleAll(ctx context.Context, tx *db.Tx, host string, changed []*Resource,
 	rows := make([]observedRow, len(changed))
 	for i, r := range changed {
 		was := r.Version
-		r.touch(revision{wanted, shown[r.shownFeed()]}, now)
+		r.touch(revision{wanted: wanted, shown: shown[r.shownFeed()]}, now)
 		if !r.GoneAt.IsZero() {
 			gone = append(gone, r.ID)
 			r.wantedRevision, woken = wanted, wanted

@@ -25,7 +25,7 @@ type Import struct {
 const MaxImport = 200
 
 // Import creates resources for things that are there already, all or none. They
-// must come in an order in which each refers to earlier ones. The agent adopts
+// must be of one tenant, and come in an order in which each refers to earlier ones. The agent adopts
 // the things; nothing is ever made in their place. A name that is taken, or a
 // thing that has been imported before, is a Conflict.
 func (s *Store) Import(ctx context.Context, all []Import, env Env) error {
@@ -38,7 +38,11 @@ func (s *Store) Import(ctx context.Context, all []Import, env Env) error {
 		d.native, d.power = m.Native, m.Power
 		drafts[i] = d
 	}
-	err := s.write(ctx, env.site(nil, ""), func(ctx context.Context, tx *db.Tx, at revision, now time.Time) error {
+	var owner string // all have one
+	for _, m := range all {
+		owner = m.URN.Tenant
+	}
+	err := s.write(ctx, env.site(nil, owner), func(ctx context.Context, tx *db.Tx, at revision, now time.Time) error {
 		before, err := imported(ctx, tx, env.Region)
 		if err != nil {
 			return err

@@ -95,12 +95,16 @@ func (e Env) site(k *Kind, tenant string) site {
 
 // A revision is the place of a change in the feed that an agent follows, and in that
 // by which a region shows what happened.
-type revision struct{ wanted, shown int64 }
+type revision struct {
+	wanted, shown int64
+	bounded       bool // the tenant has quotas
+}
 
 // next takes the locks under which revisions commit in order: the host's first.
 func (w site) next(ctx context.Context, tx *db.Tx) (at revision, err error) {
-	if at.wanted, err = next(ctx, tx, w.host); err != nil || w.region == w.host {
-		return revision{at.wanted, at.wanted}, err
+	if at, err = nextFor(ctx, tx, w.host, w.tenant); err != nil || w.region == w.host {
+		at.shown = at.wanted
+		return at, err
 	}
 	at.shown, err = next(ctx, tx, shownFeed(w.region, w.tenant))
 	return at, err
@@ -124,6 +128,14 @@ func (s *Store) HostOf(ctx context.Context, region string, u urn.URN) (string, e
 		return "", missing(u)
 	}
 	return host, err
+}
+
+// nextFor is next, and looks whether a tenant has quotas: so who has none pays nothing for them.
+func nextFor(ctx context.Context, tx *db.Tx, region, tenant string) (revision, error) {
+	return db.One(ctx, tx, func(scan func(...any) error) (at revision, err error) {
+		return at, scan(&at.wanted, &at.bounded)
+	}, `INSERT INTO feed (region, revision) VALUES ($1, 1)
+		ON CONFLICT (region) DO UPDATE SET revision = feed.revision + 1 RETURNING revision, EXISTS (SELECT 1 FROM quota WHERE tenant = $2)`, region, tenant)
 }
 
 // next takes the lock under which the revisions of a feed commit in order.
@@ -397,6 +409,11 @@ func (d *draft) create(ctx context.Context, tx *db.Tx, at revision, now time.Tim
 	if err := d.fill(r); err != nil {
 		return nil, err
 	}
+	if at.bounded {
+		if err := admit(ctx, tx, r, nil); err != nil {
+			return nil, err
+		}
+	}
 	r.accept(now)
 	r.touch(at, now)
 	r.want(ctx, at)
@@ -408,6 +425,11 @@ func (d *draft) replace(ctx context.Context, tx *db.Tx, r *Resource, at revision
 	version, shown, before := r.Version, *r, r.document(ctx)
 	if err := d.fill(r); err != nil {
 		return nil, err
+	}
+	if at.bounded {
+		if err := admit(ctx, tx, r, &shown); err != nil {
+			return nil, err
+		}
 	}
 	r.change("UpdateRequested", now)
 	r.touch(at, now)
