@@ -61,47 +61,49 @@ func exceeded(t testing.TB, err error, want Exceeded) {
 	}
 }
 
-// TestQuotaHoldsUnderARace has two processes make things of one tenant in two
+// TestQuotaHoldsUnderARace has two processes make things of one tenant in many
 // regions at the same time: as many get in as may.
 func TestQuotaHoldsUnderARace(t *testing.T) {
 	dbtest.EachURL(t, func(t *testing.T, url string) {
-		const clients, most = 64, 13
+		const clients, regions = 64, 16
 		d := opened(t, url)
 		stores := []*Store{NewStore(d), NewStore(d)}
 		if d.Postgres() {
 			stores[1] = NewStore(opened(t, url))
 		}
-		limited(t, d, stores[0], "block-storage", most)
 		limited(t, d, stores[0], "storage-gb", 1000)
-		for _, region := range []string{"r1", "r2"} {
+		for n := range regions {
 			k, env := kindOf(t, "workspace"), testEnv()
-			env.Region = region
+			env.Region = fmt.Sprintf("r%d", n)
 			if _, _, err := stores[0].Put(t.Context(), k, at(k, "w1"), Input{}, nil, env); err != nil {
 				t.Fatal(err)
 			}
 		}
-		var wg sync.WaitGroup
-		var in, out atomic.Int64
-		for n := range clients {
-			wg.Go(func() {
-				err := try(t.Context(), stores[n%2], fmt.Sprintf("r%d", 1+n/2%2), fmt.Sprintf("v%d", n), 1)
-				var e Exceeded
-				switch {
-				case err == nil:
-					in.Add(1)
-				case errors.As(err, &e) && e.Meter == "block-storage" && e.Used == most:
-					out.Add(1)
-				default:
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		if in.Load() != most || out.Load() != clients-most {
-			t.Errorf("%d got in, %d did not; want %d and %d", in.Load(), out.Load(), most, clients-most)
-		}
-		if q := quota(t, stores[0], "block-storage"); q.Used != most || *q.Limit != most {
-			t.Errorf("used %d of %d", q.Used, *q.Limit)
+		for most := int64(3); most <= 12; most += 3 { // connections are warm after the first
+			limited(t, d, stores[0], "block-storage", most)
+			var wg sync.WaitGroup
+			var in, out atomic.Int64
+			for n := range clients {
+				wg.Go(func() {
+					err := try(t.Context(), stores[n%2], fmt.Sprintf("r%d", n/2%regions), fmt.Sprintf("v%d-%d", most, n), 1)
+					var e Exceeded
+					switch {
+					case err == nil:
+						in.Add(1)
+					case errors.As(err, &e) && e.Meter == "block-storage" && e.Used == most:
+						out.Add(1)
+					default:
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			if in.Load() != 3 || out.Load() != clients-3 {
+				t.Errorf("%d got in, %d did not; want 3 and %d", in.Load(), out.Load(), clients-3)
+			}
+			if q := quota(t, stores[0], "block-storage"); q.Used != most {
+				t.Errorf("used %d of %d", q.Used, most)
+			}
 		}
 	})
 }
