@@ -20,11 +20,10 @@ func (c *call) authorize(p permission) error {
 	switch {
 	case p.open || p.anybody:
 		return nil
-	case p.operator:
-		if !c.who.Operator {
-			return fault.Denied.Errorf("this needs an operator of the exchange")
-		}
+	case p.operator && c.who.Operator:
 		return nil
+	case p.operator && !p.member:
+		return fault.Denied.Errorf("this needs an operator of the exchange")
 	}
 	if c.sharedRead(p) {
 		return nil

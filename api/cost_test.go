@@ -25,6 +25,7 @@ func TestStatementsPerRequest(t *testing.T) {
 		w.fill()
 		vm := region + "seca.compute" + shop + "/instances/vm"
 		spec := `{"spec":{"skuRef":{"resource":"skus/seca.d2xs"},"bootVolume":{"deviceRef":{"resource":"block-storages/disk"}}}}`
+		const quotas = "/providers/kontor.exchange/v1/tenants/acme/quotas/"
 		w.ok("acme-admin", "GET", vm, "") // now it does
 		for _, c := range []struct {
 			want               int64
@@ -43,6 +44,12 @@ func TestStatementsPerRequest(t *testing.T) {
 			if n := w.statements(func() { w.ok("acme-admin", c.method, c.path, c.body) }); n != c.want {
 				t.Errorf("%s %s took %d statements, want %d", c.method, c.path, n, c.want)
 			}
+		}
+		for _, quota := range []string{"instance", "vcpu"} {
+			w.ok("op", "PUT", quotas+quota, `{"spec":{"limit":9}}`)
+		}
+		if n := w.statements(func() { w.ok("acme-admin", "PUT", strings.Replace(vm, "/vm", "/vm3", 1), spec) }); n > 6 {
+			t.Errorf("a new instance under two quotas took %d statements, want at most 6", n)
 		}
 		check(t, w.Tenants.PutAccount(t.Context(), tenant.Account{ID: "somebody"})) // nobody is known any more
 		if n := w.statements(func() { w.ok("acme-admin", "GET", vm, "") }); n != 2 {

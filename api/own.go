@@ -19,7 +19,7 @@ const own = "kontor.exchange"
 
 func ownRoutes() []route {
 	const base = providers + own + "/v1"
-	op, me := permission{operator: true}, permission{anybody: true}
+	op, me, seen := permission{operator: true}, permission{anybody: true}, permission{operator: true, member: true}
 	console := permission{provider: "seca.compute", resource: "instances/{name}", verb: "get"}
 	ofTenant := permission{provider: "kontor.audit", resource: "audit", verb: "list"} // tells of every workspace: seca.admin has it, of the system's roles
 	instances, _ := resource.KindNamed("instance")
@@ -30,6 +30,9 @@ func ownRoutes() []route {
 		{"GET", base + "/tenants/{name}", op, nil, (*call).oneTenant},
 		{"PUT", base + "/tenants/{name}", op, nil, (*call).putTenant},
 		{"DELETE", base + "/tenants/{name}", op, nil, (*call).deleteTenant},
+		{"GET", base + quotas, seen, nil, (*call).listQuotas},
+		{"GET", base + quotas + "/{name}", seen, nil, (*call).oneQuota},
+		{"PUT", base + quotas + "/{name}", op, nil, (*call).putQuota},
 		{"GET", base + services, service("", "list"), nil, (*call).listServices},
 		{"GET", base + services + "/{name}", service("/{name}", "get"), nil, (*call).oneService},
 		{"PUT", base + services + "/{name}", service("/{name}", "put"), nil, (*call).putService},

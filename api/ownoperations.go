@@ -8,16 +8,17 @@ import (
 )
 
 var (
-	auditEntries = document{"AuditEntry", audit.Entry{}, audit.Mark{}, nil}
-	tenants      = document{"Tenant", tenantSpec{}, tenantStatus{}, nil}
-	accounts     = document{"Account", accountSpec{}, nil, nil}
-	tokens       = document{"AccountToken", tenant.Token{}, nil, nil}
-	programs     = document{"ServiceAccount", serviceSpec{}, serviceStatus{}, nil}
-	profiles     = document{"RegionProfile", profileSpec{}, profileStatus{}, nil}
-	agents       = document{"RegionAgent", struct{}{}, provider.Agent{}, nil}
-	keys         = document{"Key", struct{}{}, keyStatus{}, nil}
-	orphans      = document{"RegionOrphan", provider.Orphan{}, nil, nil}
-	jobs         = document{"Job", struct{}{}, job.Outcome{}, nil}
+	auditEntries   = document{"AuditEntry", audit.Entry{}, audit.Mark{}, nil}
+	tenants        = document{"Tenant", tenantSpec{}, tenantStatus{}, nil}
+	accounts       = document{"Account", accountSpec{}, nil, nil}
+	tokens         = document{"AccountToken", tenant.Token{}, nil, nil}
+	quotaDocuments = document{"Quota", quotaSpec{}, quotaStatus{}, nil}
+	programs       = document{"ServiceAccount", serviceSpec{}, serviceStatus{}, nil}
+	profiles       = document{"RegionProfile", profileSpec{}, profileStatus{}, nil}
+	agents         = document{"RegionAgent", struct{}{}, provider.Agent{}, nil}
+	keys           = document{"Key", struct{}{}, keyStatus{}, nil}
+	orphans        = document{"RegionOrphan", provider.Orphan{}, nil, nil}
+	jobs           = document{"Job", struct{}{}, job.Outcome{}, nil}
 )
 
 // ownOperations tells of Kontor's own provider, by what follows its base.
@@ -29,6 +30,10 @@ var ownOperations = map[string]operation{
 	"GET /tenants/{name}":    {id: "getTenant", summary: "One tenant.", out: tenants},
 	"PUT /tenants/{name}":    {id: "putTenant", summary: "Make a tenant, or make accounts its administrators.", in: withSpec[tenantSpec]{}, out: tenants, status: []int{200, 201}},
 	"DELETE /tenants/{name}": {id: "deleteTenant", summary: "Remove a tenant that owns nothing any more.", status: []int{202}},
+
+	"GET /tenants/{tenant}/quotas":        {id: "listQuotas", summary: "What a tenant may have, and has.", out: list{quotaDocuments}, query: pages},
+	"GET /tenants/{tenant}/quotas/{name}": {id: "getQuota", summary: "What a tenant may have of one thing, and has.", out: quotaDocuments},
+	"PUT /tenants/{tenant}/quotas/{name}": {id: "putQuota", summary: "Limit what a tenant may have of a kind of things, of vcpu, ram-gib, gpu or storage-gb.", in: withSpec[quotaSpec]{}, out: quotaDocuments},
 
 	"GET /tenants/{tenant}/service-accounts":        {id: "listServiceAccounts", summary: "The programs of a tenant.", out: list{programs}, query: pages},
 	"GET /tenants/{tenant}/service-accounts/{name}": {id: "getServiceAccount", summary: "One program of a tenant.", out: programs},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -81,6 +82,10 @@ func (s *server) writeProblem(w http.ResponseWriter, r *http.Request, err error)
 		row.status, row.name = http.StatusPreconditionFailed, "precondition-failed"
 	}
 	p.Type, p.Status, p.Title = errorTypes+row.name, row.status, http.StatusText(row.status)
+	var more interface{ Meta() map[string]any } // what a kind of failure has for programs
+	if errors.As(err, &more) {
+		maps.Copy(p.Meta, more.Meta())
+	}
 	if p.Sources == nil {
 		p.Sources = []fault.Source{}
 	}

@@ -24,7 +24,7 @@ type permission struct {
 	open     bool // no credential needed
 	anybody  bool // any principal
 	operator bool
-	member   bool // of the path's tenant; what each may see there is asked for it
+	member   bool // of the path's tenant, or with operator, either; what each may see there is asked for it
 	provider string
 	resource string // as permissions spell it, with {name} and the like filled from the path
 	verb     string

@@ -121,6 +121,8 @@ func who(p permission) string {
 	switch {
 	case p.open:
 		return "Needs no token."
+	case p.operator && p.member:
+		return "For operators of the exchange, and members of the tenant."
 	case p.operator:
 		return "For operators of the exchange."
 	case p.member:

@@ -22,6 +22,10 @@ var tour = []struct{ as, method, path, body string }{
 	{"op", "GET", "/tenants/beta", ""},
 	{"op", "DELETE", "/tenants/beta", ""},
 
+	{"op", "PUT", "/tenants/acme/quotas/vcpu", `{"spec":{"limit":64}}`},
+	{"op", "GET", "/tenants/acme/quotas/vcpu", ""},
+	{"acme-admin", "GET", "/tenants/acme/quotas", ""},
+
 	{"acme-admin", "PUT", "/tenants/acme/service-accounts/ci", `{"spec":{"displayName":"CI"}}`},
 	{"acme-admin", "GET", "/tenants/acme/service-accounts/ci", ""},
 	{"acme-admin", "GET", "/tenants/acme/service-accounts", ""},

@@ -54,15 +54,6 @@ func (t *Tx) Elements(parameter string) string {
 	return "json_each(" + parameter + ")"
 }
 
-// ForUpdate ends a SELECT whose rows nobody else may change, or read in this way,
-// until the transaction ends. On SQLite there is one writer anyway.
-func (t *Tx) ForUpdate() string {
-	if t.db.postgres {
-		return " FOR UPDATE"
-	}
-	return ""
-}
-
 // script runs a text of several statements.
 func (t *Tx) script(ctx context.Context, text string) error {
 	_, err := t.many(ctx, text)

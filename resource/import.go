@@ -42,7 +42,9 @@ func (s *Store) Import(ctx context.Context, all []Import, env Env) error {
 	for _, m := range all {
 		owner = m.URN.Tenant
 	}
-	err := s.write(ctx, env.site(nil, owner), func(ctx context.Context, tx *db.Tx, at revision, now time.Time) error {
+	where := env.site(nil, owner)
+	where.counted = true
+	err := s.write(ctx, where, func(ctx context.Context, tx *db.Tx, at revision, now time.Time) error {
 		before, err := imported(ctx, tx, env.Region)
 		if err != nil {
 			return err

@@ -2,9 +2,9 @@ package resource
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -60,18 +60,19 @@ func MeterNamed(name string) (string, bool) {
 	return name, slices.Contains(Meters(), name)
 }
 
-// sql is what one row has of m, in words that both databases know: json makes
+// sql counts what tenant $1 has of m, in words that both databases know: json makes
 // JSON of text.
 func (m meter) sql() string {
+	from := " FROM resource WHERE tenant = $1 AND kind = '" + m.kind + "' AND gone_at IS NULL)"
 	if m.column == "" {
-		return "1"
+		return "(SELECT count(*)" + from
 	}
 	last := len(m.member) - 1
 	path := "json(" + m.column + ")"
 	for _, name := range m.member[:last] {
 		path += "->'" + name + "'"
 	}
-	return "CASE WHEN kind = '" + m.kind + "' THEN CAST(" + path + "->>'" + m.member[last] + "' AS BIGINT) END"
+	return "(SELECT CAST(COALESCE(sum(CAST(" + path + "->>'" + m.member[last] + "' AS BIGINT)), 0) AS BIGINT)" + from
 }
 
 // of is what r has of m.
@@ -95,38 +96,6 @@ func (m meter) of(r *Resource) int64 {
 	return n
 }
 
-// used counts what a tenant has of each meter of a kind; of all if kind is "".
-func used(ctx context.Context, q db.Querier, tenant, kind string) (map[string]int64, error) {
-	columns, args, where := make([]string, len(sums)), []any{tenant}, ""
-	for i, m := range sums {
-		columns[i] = "CAST(COALESCE(sum(" + m.sql() + "), 0) AS BIGINT)"
-	}
-	if kind != "" {
-		args, where = append(args, kind), " AND kind = $2"
-	}
-	all := map[string]int64{}
-	_, err := db.All(ctx, q, func(scan func(...any) error) (struct{}, error) {
-		var of string
-		n := make([]int64, 1+len(sums))
-		to := []any{&of}
-		for i := range n {
-			to = append(to, &n[i])
-		}
-		if err := scan(to...); err != nil {
-			return struct{}{}, err
-		}
-		all[of] = n[0]
-		for i, m := range sums {
-			if m.kind == of {
-				all[m.name] = n[i+1]
-			}
-		}
-		return struct{}{}, nil
-	}, `SELECT kind, count(*), `+strings.Join(columns, ", ")+` FROM resource
-		WHERE tenant = $1`+where+` AND gone_at IS NULL GROUP BY kind`, args...)
-	return all, err
-}
-
 // Exceeded is why something is not admitted.
 type Exceeded struct {
 	Tenant, Meter     string
@@ -145,33 +114,26 @@ func (e Exceeded) Meta() map[string]any {
 }
 
 // admit refuses what would take a tenant beyond a quota, when r is made or takes
-// the place of was. Nobody can make something of the tenant's meanwhile: its quotas
-// are locked, and what is used is counted after that.
-func admit(ctx context.Context, tx *db.Tx, r, was *Resource) error {
+// the place of was. Under the lock that at was taken with, nobody else makes something of the tenant's.
+func admit(ctx context.Context, tx *db.Tx, at revision, r, was *Resource) error {
 	more := map[string]int64{}
+	var grow []meter
 	for _, m := range meters {
 		if n := m.of(r) - m.of(was); n > 0 {
 			more[m.name] = n
+			grow = append(grow, m)
 		}
 	}
-	if len(more) == 0 {
+	if !at.bounded || len(grow) == 0 {
 		return nil
 	}
-	limits, err := db.All(ctx, tx, scanLimit, `SELECT meter, most, changed_at FROM quota WHERE tenant = $1 ORDER BY meter`+tx.ForUpdate(), r.URN.Tenant)
-	limits = slices.DeleteFunc(limits, func(q Quota) bool { return more[q.Meter] == 0 })
-	if err != nil || len(limits) == 0 {
-		return err
-	}
-	has, err := used(ctx, tx, r.URN.Tenant, r.Kind.Name)
-	if err != nil {
-		return err
-	}
+	limits, err := db.All(ctx, tx, scanQuota, quotasOf(grow)+` WHERE q.most IS NOT NULL ORDER BY m.meter`, r.URN.Tenant)
 	for _, q := range limits {
-		if n := has[q.Meter]; n+more[q.Meter] > *q.Limit {
-			return fault.Denied.Errorf("%w", Exceeded{Tenant: r.URN.Tenant, Meter: q.Meter, Limit: *q.Limit, Used: n, More: more[q.Meter]})
+		if q.Used+more[q.Meter] > *q.Limit {
+			return fault.Denied.Errorf("%w", Exceeded{Tenant: r.URN.Tenant, Meter: q.Meter, Limit: *q.Limit, Used: q.Used, More: more[q.Meter]})
 		}
 	}
-	return nil
+	return err
 }
 
 // A Quota is what a tenant may have of a meter, and what it has.
@@ -182,36 +144,28 @@ type Quota struct {
 	ChangedAt time.Time // zero if it was never limited
 }
 
-func scanLimit(scan func(...any) error) (q Quota, err error) {
-	var most, changed int64
-	err = scan(&q.Meter, &most, &changed)
-	q.Limit, q.ChangedAt = &most, db.Time(changed)
+// quotasOf reads the quotas of tenant $1 for some meters. What is used is counted
+// for those rows alone that come out of it.
+func quotasOf(some []meter) string {
+	names, counts := make([]string, len(some)), make([]string, len(some))
+	for i, m := range some {
+		names[i] = "SELECT '" + m.name + "' AS meter"
+		counts[i] = " WHEN '" + m.name + "' THEN " + m.sql()
+	}
+	return "SELECT m.meter, q.most, q.changed_at, CASE m.meter" + strings.Join(counts, "") + " END FROM (" +
+		strings.Join(names, " UNION ALL ") + ") m LEFT JOIN quota q ON q.tenant = $1 AND q.meter = m.meter"
+}
+
+func scanQuota(scan func(...any) error) (q Quota, err error) {
+	var changed sql.NullInt64
+	err = scan(&q.Meter, &q.Limit, &changed, &q.Used)
+	q.ChangedAt = db.Time(changed.Int64)
 	return q, err
 }
 
 // Quotas returns all meters of a tenant, in the order of their names.
 func (s *Store) Quotas(ctx context.Context, tenant string) ([]Quota, error) {
-	limits, err := db.All(ctx, s.db, scanLimit, `SELECT meter, most, changed_at FROM quota WHERE tenant = $1`, tenant)
-	if err != nil {
-		return nil, err
-	}
-	has, err := used(ctx, s.db, tenant, "")
-	if err != nil {
-		return nil, err
-	}
-	by := map[string]Quota{}
-	for _, name := range Meters() {
-		by[name] = Quota{Meter: name, Used: has[name]}
-	}
-	for _, q := range limits {
-		q.Used = has[q.Meter]
-		by[q.Meter] = q
-	}
-	all := make([]Quota, 0, len(by))
-	for _, name := range slices.Sorted(maps.Keys(by)) {
-		all = append(all, by[name])
-	}
-	return all, nil
+	return db.All(ctx, s.db, scanQuota, quotasOf(meters)+` ORDER BY m.meter`, tenant)
 }
 
 // MaxQuota is the greatest limit.
@@ -227,7 +181,10 @@ func (s *Store) SetQuota(ctx context.Context, tenant, meter string, limit *int64
 		return fault.At(fault.Invalid.Errorf("limit must be between 0 and %d", int64(MaxQuota)), "/spec/limit")
 	}
 	return s.db.InTx(ctx, func(ctx context.Context, tx *db.Tx) error {
-		was, err := db.All(ctx, tx, db.Scan[int64], `SELECT most FROM quota WHERE tenant = $1 AND meter = $2`+tx.ForUpdate(), tenant, meter)
+		if _, err := next(ctx, tx, ownerFeed(tenant)); err != nil {
+			return err
+		}
+		was, err := db.All(ctx, tx, db.Scan[int64], `SELECT most FROM quota WHERE tenant = $1 AND meter = $2`, tenant, meter)
 		if err != nil {
 			return err
 		}

@@ -202,14 +202,14 @@ func TestSetQuotaChecks(t *testing.T) {
 	})
 }
 
-// TestQuotaCostsNothingWithoutOne, and two statements with one.
+// TestQuotaCostsNothingWithoutOne, and a statement with one.
 func TestQuotaCostsNothingWithoutOne(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		s := NewStore(d)
 		put(t, s, "workspace", "w1", `null`)
 		counted(t, d, 3, "without quotas", func() error { return try(t.Context(), s, "r1", "a", 1) })
 		limited(t, d, s, "block-storage", 10)
-		counted(t, d, 5, "with one", func() error { return try(t.Context(), s, "r1", "b", 1) })
+		counted(t, d, 4, "with one", func() error { return try(t.Context(), s, "r1", "b", 1) })
 		counted(t, d, 3, "without growth", func() error { return try(t.Context(), s, "r1", "b", 1) })
 	})
 }

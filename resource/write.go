@@ -84,25 +84,33 @@ func (s *Store) write(ctx context.Context, where site, fn func(context.Context, 
 
 // A site is where a change is made: the region that names things, and the one whose
 // agent keeps them. They differ if the first is virtual.
-type site struct{ region, host, tenant string }
+type site struct {
+	region, host, tenant string
+	counted              bool // the tenant may get more by it
+}
 
 func (e Env) site(k *Kind, tenant string) site {
 	if k != nil && k.Global {
 		return site{}
 	}
-	return site{e.Region, cmp.Or(e.Host, e.Region), tenant}
+	return site{region: e.Region, host: cmp.Or(e.Host, e.Region), tenant: tenant}
 }
 
 // A revision is the place of a change in the feed that an agent follows, and in that
 // by which a region shows what happened.
 type revision struct {
 	wanted, shown int64
-	bounded       bool // the tenant has quotas
+	bounded       bool // the tenant has quotas, and they are locked
 }
 
 // next takes the locks under which revisions commit in order: the host's first.
 func (w site) next(ctx context.Context, tx *db.Tx) (at revision, err error) {
-	if at, err = nextFor(ctx, tx, w.host, w.tenant); err != nil || w.region == w.host {
+	if w.counted {
+		at, err = nextCounted(ctx, tx, w.host, w.tenant)
+	} else {
+		at.wanted, err = next(ctx, tx, w.host)
+	}
+	if err != nil || w.region == w.host {
 		at.shown = at.wanted
 		return at, err
 	}
@@ -112,6 +120,9 @@ func (w site) next(ctx context.Context, tx *db.Tx) (at revision, err error) {
 
 // shownFeed names the feed of a tenant in a virtual region, so that tenants do not wait for each other.
 func shownFeed(region, tenant string) string { return region + " " + tenant }
+
+// ownerFeed names the lock under which what a tenant has is counted. Agents follow no feed with a space.
+func ownerFeed(tenant string) string { return shownFeed("", tenant) }
 
 // holds refuses a resource that has come to another host since its place was looked up.
 func (w site) holds(r *Resource) error {
@@ -130,12 +141,23 @@ func (s *Store) HostOf(ctx context.Context, region string, u urn.URN) (string, e
 	return host, err
 }
 
-// nextFor is next, and looks whether a tenant has quotas: so who has none pays nothing for them.
-func nextFor(ctx context.Context, tx *db.Tx, region, tenant string) (revision, error) {
-	return db.One(ctx, tx, func(scan func(...any) error) (at revision, err error) {
-		return at, scan(&at.wanted, &at.bounded)
-	}, `INSERT INTO feed (region, revision) VALUES ($1, 1)
-		ON CONFLICT (region) DO UPDATE SET revision = feed.revision + 1 RETURNING revision, EXISTS (SELECT 1 FROM quota WHERE tenant = $2)`, region, tenant)
+// nextCounted is next, and takes the lock under which what a tenant has is counted, if it has
+// quotas. So who has none pays nothing for them.
+func nextCounted(ctx context.Context, tx *db.Tx, region, tenant string) (at revision, err error) {
+	_, err = db.All(ctx, tx, func(scan func(...any) error) (struct{}, error) {
+		var feed string
+		var n int64
+		err := scan(&feed, &n)
+		if feed == region {
+			at.wanted = n
+		} else {
+			at.bounded = true
+		}
+		return struct{}{}, err
+	}, `INSERT INTO feed (region, revision)
+		SELECT CAST($1 AS TEXT), 1 UNION ALL SELECT CAST($2 AS TEXT), 1 WHERE EXISTS (SELECT 1 FROM quota WHERE tenant = $3)
+		ON CONFLICT (region) DO UPDATE SET revision = feed.revision + 1 RETURNING region, revision`, region, ownerFeed(tenant), tenant)
+	return at, err
 }
 
 // next takes the lock under which the revisions of a feed commit in order.
@@ -159,6 +181,7 @@ func prepare(k *Kind, u urn.URN, in Input, env Env) (*draft, error) {
 	checkMaps(in.Labels, in.Annotations, &l)
 	checkExtensions(k, in.Extensions, env, &l)
 	d := &draft{kind: k, urn: u, env: env, site: env.site(k, u.Tenant), in: in, spec: sp, links: sp.links()}
+	d.site.counted = !k.Global
 	d.resolve(&l)
 	if err := l.Err(); err != nil {
 		return nil, err
@@ -409,10 +432,8 @@ func (d *draft) create(ctx context.Context, tx *db.Tx, at revision, now time.Tim
 	if err := d.fill(r); err != nil {
 		return nil, err
 	}
-	if at.bounded {
-		if err := admit(ctx, tx, r, nil); err != nil {
-			return nil, err
-		}
+	if err := admit(ctx, tx, at, r, nil); err != nil {
+		return nil, err
 	}
 	r.accept(now)
 	r.touch(at, now)
@@ -426,10 +447,8 @@ func (d *draft) replace(ctx context.Context, tx *db.Tx, r *Resource, at revision
 	if err := d.fill(r); err != nil {
 		return nil, err
 	}
-	if at.bounded {
-		if err := admit(ctx, tx, r, &shown); err != nil {
-			return nil, err
-		}
+	if err := admit(ctx, tx, at, r, &shown); err != nil {
+		return nil, err
 	}
 	r.change("UpdateRequested", now)
 	r.touch(at, now)
