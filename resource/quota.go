@@ -20,15 +20,16 @@ import (
 type meter struct {
 	name   string
 	kind   string
-	column string   // of JSON: spec or sku; "" if each counts one
-	member []string // where in it the number stands
+	column string // that is added up; "" if each counts one
+	in     string // the document in which the number stands, spec or sku
+	at     []string
 }
 
 var sums = []meter{
-	{"vcpu", "instance", "sku", []string{"vcpu"}},
-	{"ram-gib", "instance", "sku", []string{"ramGiB"}},
-	{"gpu", "instance", "sku", []string{"gpu", "count"}},
-	{"storage-gb", "block-storage", "spec", []string{"sizeGB"}},
+	{"vcpu", "instance", "vcpu", "sku", []string{"vcpu"}},
+	{"ram-gib", "instance", "ram_gib", "sku", []string{"ramGiB"}},
+	{"gpu", "instance", "gpu", "sku", []string{"gpu", "count"}},
+	{"storage-gb", "block-storage", "storage_gb", "spec", []string{"sizeGB"}},
 }
 
 var meters = append(counts(), sums...)
@@ -60,19 +61,24 @@ func MeterNamed(name string) (string, bool) {
 	return name, slices.Contains(Meters(), name)
 }
 
-// sql counts what tenant $1 has of m, in words that both databases know: json makes
-// JSON of text.
+// sql counts what tenant $1 has of m.
 func (m meter) sql() string {
-	from := " FROM resource WHERE tenant = $1 AND kind = '" + m.kind + "' AND gone_at IS NULL)"
-	if m.column == "" {
-		return "(SELECT count(*)" + from
+	what := "count(*)"
+	if m.column != "" {
+		what = "CAST(COALESCE(sum(" + m.column + "), 0) AS BIGINT)"
 	}
-	last := len(m.member) - 1
-	path := "json(" + m.column + ")"
-	for _, name := range m.member[:last] {
-		path += "->'" + name + "'"
+	return "(SELECT " + what + " FROM resource WHERE tenant = $1 AND kind = '" + m.kind + "' AND gone_at IS NULL)"
+}
+
+// summed are the columns of what r has that adds up; nothing is NULL.
+func (r *Resource) summed() []any {
+	all := make([]any, len(sums))
+	for i, m := range sums {
+		if n := m.of(r); n != 0 {
+			all[i] = n
+		}
 	}
-	return "(SELECT CAST(COALESCE(sum(CAST(" + path + "->>'" + m.member[last] + "' AS BIGINT)), 0) AS BIGINT)" + from
+	return all
 }
 
 // of is what r has of m.
@@ -83,8 +89,8 @@ func (m meter) of(r *Resource) int64 {
 	case m.column == "":
 		return 1
 	}
-	raw := map[string]json.RawMessage{"spec": r.Spec, "sku": r.sku}[m.column]
-	for _, name := range m.member {
+	raw := map[string]json.RawMessage{"spec": r.Spec, "sku": r.sku}[m.in]
+	for _, name := range m.at {
 		var in map[string]json.RawMessage
 		if json.Unmarshal(raw, &in) != nil {
 			return 0

@@ -157,8 +157,8 @@ func insert(ctx context.Context, tx *db.Tx, r *Resource) error {
 	if r.Decision != "" {
 		decision = r.Decision
 	}
-	args = append(args, decision, r.URN.Tenant, r.URN.Workspace, host)
-	if _, err := db.Exec(ctx, tx, `INSERT INTO resource (`+stored+`, tenant, workspace, host)
+	args = append(append(args, decision, r.URN.Tenant, r.URN.Workspace, host), r.summed()...)
+	if _, err := db.Exec(ctx, tx, `INSERT INTO resource (`+stored+`, tenant, workspace, host, vcpu, ram_gib, gpu, storage_gb)
 		VALUES (`+db.In(1, len(args))+`)`, args...); err != nil {
 		return r.taken(err)
 	}
@@ -178,11 +178,12 @@ func update(ctx context.Context, tx *db.Tx, r *Resource, version int64) error {
 	if err := r.sound(); err != nil {
 		return err
 	}
-	args := append(r.values(), r.ID, version)
+	args := append(append(r.values(), r.ID, version), r.summed()...)
 	n, err := db.Exec(ctx, tx, `UPDATE resource SET
 		labels = $1, annotations = $2, extensions = $3, spec = $4, wanted = $5, sku = $6, power = $7, restarts = $8,
 		status = $9, state = $10, conditions = $11, observed = $12, version = $13, generation = $14, revision = $15,
-		wanted_revision = $16, created_at = $17, modified_at = $18, deleted_at = $19, gone_at = $20
+		wanted_revision = $16, created_at = $17, modified_at = $18, deleted_at = $19, gone_at = $20,
+		vcpu = $23, ram_gib = $24, gpu = $25, storage_gb = $26
 		WHERE id = $21 AND version = $22`, args...)
 	if err == nil && n == 0 {
 		return stale(r)
