@@ -20,6 +20,7 @@ type Problem struct {
 	Sources  []fault.Source `json:"sources"`
 	Meta     struct {
 		RequestID string `json:"requestId"`
+		Reason    string `json:"reason"` // quota: a tenant has all that it may have
 	} `json:"meta"`
 }
 
@@ -61,8 +62,8 @@ func problem(method, at string, r *http.Response, body []byte) error {
 	p.Status = r.StatusCode
 	after := retryAfter(r.Header)
 	kind := kindOfStatus[r.StatusCode]
-	if r.StatusCode == http.StatusTooManyRequests && after == 0 {
-		kind = fault.Exhausted // a quota, which time alone does not refill
+	if p.Meta.Reason == "quota" || r.StatusCode == http.StatusTooManyRequests && after == 0 {
+		kind = fault.Exhausted // which time alone does not refill
 	}
 	return &fault.Error{Kind: kind, Err: p, Sources: p.Sources, After: after}
 }

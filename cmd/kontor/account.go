@@ -94,7 +94,7 @@ func (a *app) accountSwitch(kind, verb string, disabled bool, at func(ctx contex
 
 func tenantCommand(a *app) *cobra.Command {
 	k := mustKind("tenant")
-	return family("tenant", "Manage tenants (operators)", a.listCommand(k), a.tenantCreate(k), a.tenantExport(), a.tenantImport(), a.removeCommand(k))
+	return family("tenant", "Manage tenants (operators)", a.listCommand(k), a.tenantCreate(k), a.tenantQuota(), a.tenantExport(), a.tenantImport(), a.removeCommand(k))
 }
 
 func (a *app) tenantCreate(k kind) *cobra.Command {

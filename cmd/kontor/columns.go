@@ -94,6 +94,7 @@ var columnsOf = map[string][]column{
 		{"NATIVE", text("spec.native"), false},
 		{"APPROVED", text("spec.approvedAt"), false},
 	},
+	"quota":           {{"LIMIT", first(text("spec.limit"), func(any) string { return "none" }), false}, {"USED", text("status.used"), false}},
 	"service-account": {{"ACCOUNT", text("status.account"), false}, {"DISABLED", text("spec.disabled"), false}},
 	"account":         {{"OPERATOR", text("spec.operator"), false}, {"DISABLED", text("spec.disabled"), false}, {"TENANTS", text("spec.tenants"), false}},
 }

@@ -93,6 +93,9 @@ func (a *app) hint(err error) string {
 	case fault.Unavailable:
 		return a.unavailable(err)
 	case fault.Exhausted:
+		if p, ok := errors.AsType[*client.Problem](err); ok && p.Meta.Reason == "quota" {
+			return "`kontor get quotas` shows what the tenant may have"
+		}
 		return "another region (`kontor get regions`), or less"
 	default: // the text of the error says it all
 		return requestHint(err)

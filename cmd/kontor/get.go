@@ -278,7 +278,7 @@ func (a *app) whereColumns(k kind, l listing) []column {
 
 // stateful reports whether things of the kind have a state.
 func (s *sheet) stateful() bool {
-	return s.kind.need > nothing && !strings.HasSuffix(s.kind.name, "-sku")
+	return s.kind.need > nothing && strings.HasPrefix(s.kind.provider, "seca.") && !strings.HasSuffix(s.kind.name, "-sku")
 }
 
 func (s *sheet) add(i client.Item) {

@@ -34,6 +34,7 @@ func kinds() []kind {
 		own("tenant", "tenants", "apply", "delete"),
 		own("account", "accounts", "apply", "delete"),
 		serviceKind,
+		quotaKind,
 		own("job", "jobs"),
 		own("key", "keys"),
 		{name: "token", collection: "tokens", provider: "kontor.exchange", verbs: []string{"delete"}, at: ownTokens},

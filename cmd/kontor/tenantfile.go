@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"maps"
 	"slices"
 	"strings"
 
@@ -28,6 +29,8 @@ type tenantFile struct {
 	Admins  []string   `json:"admins"`
 	Members []string   `json:"members"`
 	Items   []manifest `json:"items"`
+
+	Quotas map[string]int64 `json:"quotas,omitempty"` // limits
 }
 
 const tenantFormat = 1
@@ -83,8 +86,11 @@ func (a *app) exportTenant(ctx context.Context, name string) (f tenantFile, err 
 			return f, fault.Malformed.Errorf("read tenant %s: %w", name, err)
 		}
 	}
+	if f.Quotas, err = a.quotaLimits(ctx); err != nil {
+		return f, err
+	}
 	for _, k := range kinds() {
-		if k.need == nothing || !k.can("apply") {
+		if k.need == nothing || k.name == quotaKind.name || !k.can("apply") {
 			continue
 		}
 		items, err := a.collect(ctx, k, listing{everywhere: true})
@@ -170,7 +176,7 @@ func (a *app) importTenant(ctx context.Context, f tenantFile, dryRun bool) error
 		}
 		return nil
 	case !isNew:
-		if err := a.conflicts(ctx, orders); err != nil {
+		if err := a.conflicts(ctx, orders, f); err != nil {
 			return err
 		}
 	}
@@ -180,7 +186,18 @@ func (a *app) importTenant(ctx context.Context, f tenantFile, dryRun bool) error
 	if err := a.importPeople(ctx, f); err != nil {
 		return err
 	}
-	return a.apply(ctx, orders, keepExisting, waiter{})
+	if err := a.apply(ctx, orders, keepExisting, waiter{}); err != nil {
+		return err
+	}
+	return a.setQuotas(ctx, f.Name, f.limits()) // last: a tenant may have more than it might get
+}
+
+// limits are the quotas of the file.
+func (f tenantFile) limits() (all []limit) {
+	for _, meter := range slices.Sorted(maps.Keys(f.Quotas)) {
+		all = append(all, limit{meter, new(f.Quotas[meter])})
+	}
+	return all
 }
 
 // tenantOrders are what the file asks for, containers first, in regions that
@@ -210,8 +227,11 @@ func (a *app) tenantOrders(ctx context.Context, f tenantFile) ([]order, error) {
 }
 
 // conflicts names everything that is there and is not as the file says.
-func (a *app) conflicts(ctx context.Context, orders []order) error {
-	var all []string
+func (a *app) conflicts(ctx context.Context, orders []order, f tenantFile) error {
+	all, err := a.otherLimits(ctx, f)
+	if err != nil {
+		return err
+	}
 	for _, o := range orders {
 		have, err := a.read(ctx, o.target)
 		if errors.Is(err, fault.Missing) {
