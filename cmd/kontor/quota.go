@@ -140,7 +140,7 @@ func (a *app) told(tenant string, l limit, used int64) {
 	}
 	fmt.Fprintf(a.stdout, "tenant/%s: %s at most %d, %d used\n", tenant, l.meter, *l.most, used)
 	if used > *l.most {
-		fmt.Fprintf(a.stderr, "%d more than that are there: nothing is removed, and nothing more is admitted before %s are gone\n", used-*l.most, strconv.FormatInt(used-*l.most, 10))
+		fmt.Fprintf(a.stderr, "%d more than that are there: nothing is removed, and nothing more is admitted until they are gone\n", used-*l.most)
 	}
 }
 
