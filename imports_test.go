@@ -15,7 +15,7 @@ var may = map[string]string{
 	// base
 	"fault": "", "money": "fault", "failpoint": "", "urn": "fault", "seca": "", "driver": "fault", "wire": "driver fault seca", "db": "failpoint fault", "db/dbtest": "db",
 	"backup": "db fault", "envelope": "db failpoint fault", "job": "db fault", "telemetry": "", "envelope/envelopetest": "db envelope",
-	"document": "fault", "policy": "document fault", "offer": "document fault money", "placement": "fault money offer policy", "policy/policytest": "document fault offer placement policy",
+	"document": "fault", "policy": "document fault", "offer": "audit db document fault money", "placement": "fault money offer policy", "policy/policytest": "document fault offer placement policy",
 	"audit": "db fault", "openapi": "",
 	// drivers know nothing of the exchange
 	"driver/drivertest": "driver fault", "driver/fake": "driver fault",
@@ -23,6 +23,7 @@ var may = map[string]string{
 	"driver/qemu":      "driver fault driver/qemu/vnet", "driver/qemu/vnet": "driver fault",
 	// nouns, each importing only what stands before it
 	"tenant":                "audit db envelope fault seca urn",
+	"participant":           "audit db fault offer policy tenant",
 	"provider":              "audit db driver envelope failpoint fault seca urn wire tenant",
 	"resource":              "audit db driver failpoint fault seca urn wire tenant provider",
 	"resource/resourcetest": "db",
@@ -61,7 +62,7 @@ func TestImportArrows(t *testing.T) {
 			if isOwn && allowed != "*" && !slices.Contains(strings.Fields(allowed), own) {
 				t.Errorf("%s must not import %s", name, own)
 			}
-			if i == "net/http" && slices.Contains([]string{"tenant", "provider", "resource", "db", "urn", "seca", "wire"}, name) {
+			if i == "net/http" && slices.Contains([]string{"tenant", "participant", "offer", "provider", "resource", "db", "urn", "seca", "wire"}, name) {
 				t.Errorf("%s must not know HTTP", name)
 			}
 		}

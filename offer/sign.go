@@ -35,6 +35,12 @@ func (s *Sheet) Canonical() []byte {
 // Digest is the SHA-256 of Canonical.
 func (s *Sheet) Digest() [sha256.Size]byte { return sha256.Sum256(s.Canonical()) }
 
+// HexDigest is Digest in hexadecimal.
+func (s *Sheet) HexDigest() string {
+	sum := s.Digest()
+	return hex.EncodeToString(sum[:])
+}
+
 // Sign puts the provider's signature on the sheet.
 func (s *Sheet) Sign(key ed25519.PrivateKey) {
 	s.Signature = &Signature{KeyID(key.Public().(ed25519.PublicKey)), ed25519.Sign(key, append([]byte(purpose), s.Canonical()...))}

@@ -21,6 +21,7 @@ type Region struct {
 	Display     string            `json:"display,omitempty"`
 	Country     string            `json:"country,omitempty"` // ISO 3166-1, two letters
 	City        string            `json:"city,omitempty"`
+	Provider    string            `json:"provider,omitempty"` // whose it is: a participant; "" for the operator's own
 	Labels      map[string]string `json:"labels,omitempty"`
 	Annotations map[string]string `json:"annotations,omitempty"`
 	CreatedAt   time.Time         `json:"createdAt"`
@@ -67,13 +68,13 @@ func (r *Region) report() wire.Inventory {
 	return wire.Inventory{Driver: r.Driver, Kinds: r.Kinds, Console: r.Console, Inventory: r.Inventory, Version: r.AgentVersion, Trouble: r.Trouble}
 }
 
-const regionColumns = `SELECT name, display, country, city, driver, labels, annotations, created_at, inventory, inventory_at FROM region `
+const regionColumns = `SELECT name, display, country, city, provider, driver, labels, annotations, created_at, inventory, inventory_at FROM region `
 
 func scanRegion(scan func(...any) error) (*Region, error) {
 	var r Region
 	var told wire.Inventory
 	var created, toldAt int64
-	err := scan(&r.Name, &r.Display, &r.Country, &r.City, &r.Driver, db.JSON(&r.Labels), db.JSON(&r.Annotations), &created, db.JSON(&told), &toldAt)
+	err := scan(&r.Name, &r.Display, &r.Country, &r.City, &r.Provider, &r.Driver, db.JSON(&r.Labels), db.JSON(&r.Annotations), &created, db.JSON(&told), &toldAt)
 	r.CreatedAt, r.InventoryAt = db.Time(created), db.Time(toldAt)
 	r.Kinds, r.Console, r.Inventory, r.AgentVersion, r.Trouble = told.Kinds, told.Console, told.Inventory, told.Version, told.Trouble
 	return &r, err

@@ -104,23 +104,24 @@ func insertRegion(ctx context.Context, tx *db.Tx, r Region) error {
 		return err
 	}
 	_, err = db.Exec(ctx, tx, `
-		INSERT INTO region (name, position, kind, display, country, city, driver, labels, annotations, created_at, inventory, inventory_at)
-		VALUES ($1, $2, 'physical', $3, $4, $5, $6, $7, $8, $9, '{}', 0)`,
-		r.Name, position, r.Display, r.Country, r.City, r.Driver,
+		INSERT INTO region (name, position, kind, display, country, city, provider, driver, labels, annotations, created_at, inventory, inventory_at)
+		VALUES ($1, $2, 'physical', $3, $4, $5, $6, $7, $8, $9, $10, '{}', 0)`,
+		r.Name, position, r.Display, r.Country, r.City, r.Provider, r.Driver,
 		db.JSON(emptyMap(r.Labels)), db.JSON(emptyMap(r.Annotations)), db.Micros(time.Now()))
 	return err
 }
 
 // PutRegion adds a region, or changes what its operator chooses about it; what
-// its agent reports stays.
+// its agent reports stays, and so does whose it is if nothing is said about that.
 func (s *Store) PutRegion(ctx context.Context, r Region) error {
 	if err := r.Validate(); err != nil {
 		return err
 	}
 	err := s.write(ctx, func(ctx context.Context, tx *db.Tx) error {
 		n, err := db.Exec(ctx, tx, `
-			UPDATE region SET display = $2, country = $3, city = $4, labels = $5, annotations = $6 WHERE name = $1`,
-			r.Name, r.Display, r.Country, r.City, db.JSON(emptyMap(r.Labels)), db.JSON(emptyMap(r.Annotations)))
+			UPDATE region SET display = $2, country = $3, city = $4, labels = $6, annotations = $7,
+				provider = CASE WHEN $5 = '' THEN provider ELSE $5 END WHERE name = $1`,
+			r.Name, r.Display, r.Country, r.City, r.Provider, db.JSON(emptyMap(r.Labels)), db.JSON(emptyMap(r.Annotations)))
 		if err != nil || n > 0 {
 			return err
 		}

@@ -185,3 +185,18 @@ func must(ctx context.Context, q db.Querier, what, query string, args ...any) er
 	}
 	return nil
 }
+
+// AddAccount adds an account in a transaction. One that is there already is a Conflict:
+// somebody else may have made it.
+func AddAccount(ctx context.Context, tx *db.Tx, a Account) error {
+	if err := a.Validate(); err != nil {
+		return err
+	}
+	n, err := db.Exec(ctx, tx, `
+		INSERT INTO account (id, display, operator, disabled, created_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING`,
+		a.ID, a.Display, a.Operator, a.Disabled, db.Micros(time.Now()))
+	if err == nil && n == 0 {
+		err = fault.Conflict.Errorf("there is an account %s already", a.ID)
+	}
+	return err
+}
