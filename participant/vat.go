@@ -70,7 +70,7 @@ func checkVAT(vat, country string) error {
 	switch {
 	case !known:
 		return fault.Invalid.Errorf("must begin with the country that gave it, like FR or EL; %q is none that is known here", prefix)
-	case prefix != vatPrefix(country) && !(prefix == "XI" && country == "GB"):
+	case prefix != vatPrefix(country) && (prefix != "XI" || country != "GB"):
 		return fault.Invalid.Errorf("must begin with %s, as the participant is registered in %s", vatPrefix(country), country)
 	}
 	return f.holds(rest, "VAT number of "+country)
