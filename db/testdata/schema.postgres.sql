@@ -196,6 +196,13 @@ price_sheet.published_at bigint NOT NULL
 price_sheet price_sheet_pkey PRIMARY KEY (provider, version)
 price_sheet price_sheet_provider_fkey FOREIGN KEY (provider) REFERENCES participant(name)
 CREATE UNIQUE INDEX price_sheet_pkey ON price_sheet USING btree (provider, version)
+quota.tenant text COLLATE C NOT NULL
+quota.meter text COLLATE C NOT NULL
+quota.most bigint NOT NULL
+quota.changed_at bigint NOT NULL
+quota quota_pkey PRIMARY KEY (tenant, meter)
+quota quota_tenant_fkey FOREIGN KEY (tenant) REFERENCES tenant(name) ON DELETE CASCADE
+CREATE UNIQUE INDEX quota_pkey ON quota USING btree (tenant, meter)
 region.name text COLLATE C NOT NULL
 region.position bigint NOT NULL
 region.kind text COLLATE C NOT NULL
@@ -239,12 +246,17 @@ resource.created_at bigint NOT NULL
 resource.modified_at bigint NOT NULL
 resource.deleted_at bigint
 resource.gone_at bigint
+resource.vcpu bigint
+resource.ram_gib bigint
+resource.gpu bigint
+resource.storage_gb bigint
 resource.host text COLLATE C
 resource.decision text COLLATE C
 resource resource_pkey PRIMARY KEY (id)
 CREATE INDEX resource_feed ON resource USING btree (COALESCE(host, region), wanted_revision)
 CREATE UNIQUE INDEX resource_host ON resource USING btree (COALESCE(host, region), urn) WHERE ((gone_at IS NULL) AND (workspace = ''::text))
 CREATE UNIQUE INDEX resource_live ON resource USING btree (region, urn) WHERE (gone_at IS NULL)
+CREATE INDEX resource_owner ON resource USING btree (tenant, kind, vcpu, ram_gib, gpu, storage_gb) WHERE (gone_at IS NULL)
 CREATE UNIQUE INDEX resource_pkey ON resource USING btree (id)
 CREATE INDEX resource_place ON resource USING btree (region, tenant, workspace, kind, urn) WHERE (gone_at IS NULL)
 CREATE INDEX resource_shown ON resource USING btree (region, tenant, revision) WHERE (host IS NOT NULL)

@@ -181,6 +181,13 @@ CREATE TABLE price_sheet (
 	published_at BIGINT NOT NULL,
 	PRIMARY KEY (provider, version)
 );
+CREATE TABLE quota (
+    tenant     TEXT NOT NULL REFERENCES tenant (name) ON DELETE CASCADE,
+    meter      TEXT NOT NULL,
+    most       BIGINT NOT NULL,
+    changed_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, meter)
+);
 CREATE TABLE region (
 	name         TEXT NOT NULL PRIMARY KEY,
 	position     BIGINT NOT NULL UNIQUE,
@@ -222,10 +229,11 @@ CREATE TABLE resource (
     modified_at     BIGINT NOT NULL,
     deleted_at      BIGINT,                 -- when its deletion was accepted
     gone_at         BIGINT                  -- when it was seen to be gone; the row is a tombstone
-, host TEXT, decision TEXT);
+, vcpu BIGINT, ram_gib BIGINT, gpu BIGINT, storage_gb BIGINT, host TEXT, decision TEXT);
 CREATE INDEX resource_feed ON resource (COALESCE(host, region), wanted_revision);
 CREATE UNIQUE INDEX resource_host ON resource (COALESCE(host, region), urn) WHERE gone_at IS NULL AND workspace = '';
 CREATE UNIQUE INDEX resource_live ON resource (region, urn) WHERE gone_at IS NULL;
+CREATE INDEX resource_owner ON resource (tenant, kind, vcpu, ram_gib, gpu, storage_gb) WHERE gone_at IS NULL;
 CREATE INDEX resource_place ON resource (region, tenant, workspace, kind, urn) WHERE gone_at IS NULL;
 CREATE INDEX resource_shown ON resource (region, tenant, revision) WHERE host IS NOT NULL;
 CREATE INDEX resource_tombstone ON resource (region, urn, id) WHERE gone_at IS NOT NULL;
