@@ -51,6 +51,13 @@ func checkMaps(labels, annotations map[string]string, l *fault.List) {
 	}
 }
 
+// CheckExtensions reports what is wrong with the extensions of a resource.
+func CheckExtensions(k *Kind, extensions map[string]string, e Env) error {
+	var l fault.List
+	checkExtensions(k, extensions, e, &l)
+	return l.Err()
+}
+
 // checkExtensions refuses what the region does not know.
 func checkExtensions(k *Kind, extensions map[string]string, e Env, l *fault.List) {
 	if count(l, "/extensions", len(extensions), 0, maxMap); len(extensions) > maxMap {
@@ -114,7 +121,7 @@ func same(l *fault.List, at string, unchanged bool) {
 func zone(l *fault.List, at, z string, e Env) {
 	length(l, at, z, 1, 32)
 	if e.Inventory != nil && len(z) > 0 && len(z) <= 32 && !slices.Contains(e.Inventory.Zones, z) {
-		l.Add(at, "must be a zone of region %s (%s), not %q", e.Region, strings.Join(e.Inventory.Zones, ", "), z)
+		l.Add(at, "must be a zone of region %s (%s), not %q", e.host(), strings.Join(e.Inventory.Zones, ", "), z)
 	}
 }
 

@@ -35,10 +35,10 @@ func (i *instance) check(e Env, l *fault.List) {
 		return
 	}
 	if i.AntiAffinityGroup != "" && !e.Has(driver.AntiAffinity) {
-		l.Add("/spec/antiAffinityGroup", "cannot be honoured: region %s cannot place instances on different hosts", e.Region)
+		l.Add("/spec/antiAffinityGroup", "cannot be honoured: region %s cannot place instances on different hosts", e.host())
 	}
 	if len(i.AdditionalNICRefs) > 0 && !e.Has(driver.MoreThanOneNIC) {
-		l.Add("/spec/additionalNicRefs", "region %s gives an instance one NIC", e.Region)
+		l.Add("/spec/additionalNicRefs", "region %s gives an instance one NIC", e.host())
 	}
 }
 

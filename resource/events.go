@@ -47,7 +47,7 @@ func (s *Store) Touched(region, tenant string) <-chan struct{} {
 
 // Newest returns the revision up to which a region shows what happened to a tenant's resources; 0 if nothing did.
 func (s *Store) Newest(ctx context.Context, region, tenant string) (int64, error) {
-	return db.One(ctx, s.db, db.Scan[int64], `SELECT COALESCE(MAX(revision), 0) FROM feed WHERE region IN ($1, $2)`, region, shownFeed(region, tenant))
+	return db.One(ctx, s.db, db.Scan[int64], `SELECT COALESCE(MAX(revision), 0) FROM feed WHERE region IN ($1, $2)`, region, ShownFeed(region, tenant))
 }
 
 // Since returns the resources of a tenant, or of one of its workspaces, that

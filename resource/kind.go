@@ -2,6 +2,7 @@ package resource
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -70,6 +71,9 @@ type Env struct {
 	Names     map[string]string             // how the host calls "zone/NAME" and "PROVIDER/SKU"; the same if it is not there
 	Extension func(key, value string) error // why a workspace cannot have it; nil: there are none
 }
+
+// host is the region that has or lacks what is asked for.
+func (e Env) host() string { return cmp.Or(e.Host, e.Region) }
 
 func (e Env) nativeZone(name *string) {
 	if n, ok := e.Names["zone/"+*name]; ok {

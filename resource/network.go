@@ -155,7 +155,7 @@ func (p *publicIP) check(e Env, l *fault.List) {
 		l.Add("/spec/address", "%q is not an %s address", p.Address, p.Version)
 	}
 	if e.Inventory != nil && !e.Has(driver.BringYourOwnIP) {
-		l.Add("/spec/address", "region %s takes no addresses of one's own", e.Region)
+		l.Add("/spec/address", "region %s takes no addresses of one's own", e.host())
 	}
 }
 
@@ -240,7 +240,7 @@ func private(l *fault.List, at string, c seca.CIDR) {
 
 func needIPv6(l *fault.List, at string, wanted bool, e Env) {
 	if wanted && e.Inventory != nil && !e.Has(driver.IPv6) {
-		l.Add(at, "region %s has no IPv6", e.Region)
+		l.Add(at, "region %s has no IPv6", e.host())
 	}
 }
 

@@ -46,7 +46,7 @@ func (i *image) check(e Env, l *fault.List) {
 	oneOf(l, "/spec/boot", i.Boot, "", "UEFI", "BIOS")
 	oneOf(l, "/spec/initializer", i.Initializer, "", "none", "cloudinit-22")
 	if e.Inventory != nil && !e.Has(driver.ImageFromVolume) {
-		l.Add("/spec/blockStorageRef", "region %s cannot make images from volumes", e.Region)
+		l.Add("/spec/blockStorageRef", "region %s cannot make images from volumes", e.host())
 	}
 }
 

@@ -93,7 +93,7 @@ func (e Env) site(k *Kind, tenant string) site {
 	if k != nil && k.Global {
 		return site{}
 	}
-	return site{region: e.Region, host: cmp.Or(e.Host, e.Region), tenant: tenant}
+	return site{region: e.Region, host: e.host(), tenant: tenant}
 }
 
 // A revision is the place of a change in the feed that an agent follows, and in that
@@ -114,15 +114,23 @@ func (w site) next(ctx context.Context, tx *db.Tx) (at revision, err error) {
 		at.shown = at.wanted
 		return at, err
 	}
-	at.shown, err = next(ctx, tx, shownFeed(w.region, w.tenant))
+	at.shown, err = next(ctx, tx, w.feed())
 	return at, err
 }
 
-// shownFeed names the feed of a tenant in a virtual region, so that tenants do not wait for each other.
-func shownFeed(region, tenant string) string { return region + " " + tenant }
+// feed names that by which the region shows what happened.
+func (w site) feed() string {
+	if w.region == w.host {
+		return w.region
+	}
+	return ShownFeed(w.region, w.tenant)
+}
+
+// ShownFeed names the feed of a tenant in a virtual region, so that tenants do not wait for each other.
+func ShownFeed(region, tenant string) string { return region + " " + tenant }
 
 // ownerFeed names the lock under which what a tenant has is counted. Agents follow no feed with a space.
-func ownerFeed(tenant string) string { return shownFeed("", tenant) }
+func ownerFeed(tenant string) string { return ShownFeed("", tenant) }
 
 // holds refuses a resource that has come to another host since its place was looked up.
 func (w site) holds(r *Resource) error {
@@ -158,6 +166,14 @@ func nextCounted(ctx context.Context, tx *db.Tx, region, tenant string) (at revi
 		SELECT CAST($1 AS TEXT), 1 UNION ALL SELECT CAST($2 AS TEXT), 1 WHERE EXISTS (SELECT 1 FROM quota WHERE tenant = $3)
 		ON CONFLICT (region) DO UPDATE SET revision = feed.revision + 1 RETURNING region, revision`, region, ownerFeed(tenant), tenant)
 	return at, err
+}
+
+// bounded takes the lock under which what a tenant has is counted, if it has quotas.
+func bounded(ctx context.Context, tx *db.Tx, tenant string) (bool, error) {
+	locked, err := db.All(ctx, tx, db.Scan[int64], `INSERT INTO feed (region, revision)
+		SELECT CAST($1 AS TEXT), 1 WHERE EXISTS (SELECT 1 FROM quota WHERE tenant = $2)
+		ON CONFLICT (region) DO UPDATE SET revision = feed.revision + 1 RETURNING revision`, ownerFeed(tenant), tenant)
+	return len(locked) > 0, err
 }
 
 // next takes the lock under which the revisions of a feed commit in order.
@@ -199,7 +215,7 @@ func (k *Kind) admits(u urn.URN, env Env) error {
 		return fault.Invalid.Errorf("names starting with seca. belong to the exchange")
 	}
 	if k.Kept && !slices.Contains(env.Kinds, k.Name) {
-		return fault.Unsupported.Errorf("region %s has no %s", env.Region, k.Collection)
+		return fault.Unsupported.Errorf("region %s has no %s", env.host(), k.Collection)
 	}
 	return nil
 }
@@ -287,7 +303,7 @@ func (d *draft) checkSKU(k link, u urn.URN, l *fault.List) {
 		}
 	}
 	if !slices.Contains(names, u.Name) || u.Provider != k.in+"/v1" {
-		l.Add(k.at, "%q is not a sku of region %s; it has %s", k.ref.Resource, d.env.Region, strings.Join(names, ", "))
+		l.Add(k.at, "%q is not a sku of region %s; it has %s", k.ref.Resource, d.env.host(), strings.Join(names, ", "))
 	}
 }
 
