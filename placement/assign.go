@@ -71,7 +71,7 @@ func (s *search) place(i int, sum bound) {
 			return
 		}
 		s.placed[i] = j
-		if s.affordable(next, i+1) && s.apart(i) && s.fits(i) {
+		if s.affordable(next, i+1) && s.apart(i) && s.tied(i) && s.fits(i) {
 			s.place(i+1, next)
 		}
 	}
@@ -133,6 +133,11 @@ func (s *search) why() Miss {
 		}
 		if need := (len(s.units) + spread.Max - 1) / spread.Max; len(values) < need {
 			return Miss{NotApart, spread.Over, atLeast(int64(need), count), amount(int64(len(values)), count), 0}
+		}
+	}
+	for i := range o.Ties {
+		if m, ok := s.untied(&o.Ties[i]); ok {
+			return m
 		}
 	}
 	return Miss{NotApart, "copies", words("places for all within capacity, price and spread"), words("none found"), 0}

@@ -29,6 +29,7 @@ const (
 	NoCandidate Dimension = "candidates"  // every region lacks something
 	NotApart    Dimension = "spread"      // copies cannot be kept apart
 	NotTogether Dimension = "together"    // everything costs too much, though each part alone does not
+	NotTied     Dimension = "tie"         // groups cannot stand to each other as they must
 )
 
 // A Miss is one thing that a candidate lacks.

@@ -29,6 +29,7 @@ type Request struct {
 	Deadline time.Time     `json:"deadline,omitzero"`  // when the term must be over
 	Near     *Near         `json:"near,omitempty"`
 	Spread   []Spread      `json:"spread,omitempty"`
+	Ties     []Tie         `json:"ties,omitempty"`
 
 	Only           []string `json:"only,omitempty"`           // regions; empty: all
 	Not            []string `json:"not,omitempty"`            // regions or providers
@@ -127,6 +128,11 @@ func (r Request) normal() Request {
 	r.Spread = slices.Clone(r.Spread)
 	slices.SortFunc(r.Spread, func(a, b Spread) int { return cmp.Compare(a.Over, b.Over) })
 	r.Only, r.Not = slices.Sorted(slices.Values(r.Only)), slices.Sorted(slices.Values(r.Not))
+	r.Ties = slices.Clone(r.Ties)
+	for i := range r.Ties {
+		r.Ties[i] = r.Ties[i].normal()
+	}
+	slices.SortFunc(r.Ties, func(a, b Tie) int { return bytes.Compare(a.text(), b.text()) })
 	if r.Weights == (Weights{}) {
 		r.Weights.Price = 1
 	}
@@ -170,6 +176,9 @@ func (r Request) Validate() error {
 		r.Near.At.check(&l, "/near/at")
 	}
 	r.checkSpread(&l)
+	for i, t := range r.Ties {
+		t.check(&l, "/ties/"+strconv.Itoa(i), seen)
+	}
 	for i, w := range []int64{r.Weights.Price, r.Weights.Latency, r.Weights.Carbon, r.Weights.SEAL, r.Weights.Reliability} {
 		if w < 0 || w > 100 {
 			l.Add("/weights/"+[]string{"price", "latency", "carbon", "seal", "reliability"}[i], "must be 0 to 100")
