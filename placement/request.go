@@ -177,7 +177,7 @@ func (r Request) Validate() error {
 	}
 	r.checkSpread(&l)
 	for i, t := range r.Ties {
-		t.check(&l, "/ties/"+strconv.Itoa(i), seen)
+		t.Check(&l, "/ties/"+strconv.Itoa(i), seen)
 	}
 	for i, w := range []int64{r.Weights.Price, r.Weights.Latency, r.Weights.Carbon, r.Weights.SEAL, r.Weights.Reliability} {
 		if w < 0 || w > 100 {

@@ -30,7 +30,8 @@ func (t Tie) text() []byte {
 	return b
 }
 
-func (t Tie) check(l *fault.List, at string, groups map[string]bool) {
+// Check reports what is wrong with the tie, among these groups.
+func (t Tie) Check(l *fault.List, at string, groups map[string]bool) {
 	if len(t.normal().Groups) < 2 {
 		l.Add(at+"/groups", "must name two groups at least")
 	}

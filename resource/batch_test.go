@@ -66,10 +66,7 @@ func TestAllIsMadeOrNothing(t *testing.T) {
 		if _, err := s.Get(t.Context(), "eu", workspaces.URN("t1", "", "", "b1")); fault.KindOf(err) != fault.Missing {
 			t.Errorf("some of it was made: %v", err)
 		}
-		most := int64(3)
-		if err := s.SetQuota(t.Context(), "t1", "instance", &most); err != nil {
-			t.Fatal(err)
-		}
+		limited(t, d, s, "instance", 3)
 		if err := s.makeAll(t.Context(), pair(t, "c")); !errors.Is(err, fault.Denied) {
 			t.Errorf("two more than two of at most three: %v", err)
 		}
