@@ -58,6 +58,9 @@ func TestAVirtualRegionNamesWhatAnotherKeeps(t *testing.T) {
 		if w, err := s.Get(ctx, "eu", at(workspaces, "w1")); err != nil || w.Decision != "d1" {
 			t.Errorf("%+v, %v", w, err)
 		}
+		if placed, err := s.Placed(ctx); err != nil || len(placed) != 1 || placed[0].URN.Name != "w1" || placed[0].Decision != "d1" {
+			t.Errorf("placed are %+v, %v", placed, err)
+		}
 		wanted, _, err := s.Follow(ctx, "r1", 0, 100)
 		if err != nil || !slices.Equal(names(wanted), []string{"block-storage v1", "instance i1"}) {
 			t.Fatal(names(wanted), err)
