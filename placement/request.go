@@ -95,7 +95,8 @@ const (
 	maxCopies = 20
 	maxNeeds  = 100
 	maxTerm   = 10 * 365 * 24 * time.Hour
-	month     = 730 * time.Hour
+	// Month is what is meant where no term is said.
+	Month = 730 * time.Hour
 )
 
 // Tick is the clock of decisions: whole minutes, so that verdicts of policies that look at the
@@ -106,7 +107,7 @@ func Tick(t time.Time) time.Time { return t.UTC().Truncate(time.Minute) }
 func (r Request) normal() Request {
 	r.Now, r.Deadline = r.Now.UTC(), r.Deadline.UTC()
 	if r.Term == 0 {
-		r.Term = offer.Term(month)
+		r.Term = offer.Term(Month)
 	}
 	r.Groups = slices.Clone(r.Groups)
 	for i := range r.Groups {

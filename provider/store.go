@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/driver"
 	"github.com/kontor-cloud/kontor/envelope"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/wire"
@@ -199,3 +200,12 @@ func (s *Store) refresh(ctx context.Context, name string) error {
 // Liveness tells how the agent of a region is, and since when: Alive since it
 // came, Silent and Unknown since it was last heard of by this process.
 func (s *Store) Liveness(region string) (State, time.Time) { return s.seen.of(region, time.Now()) }
+
+// Free gives what the agent of a region said last that is left, as a transaction sees it.
+func Free(ctx context.Context, q db.Querier, region string) (driver.Capacity, error) {
+	r, err := db.One(ctx, q, scanRegion, regionColumns+`WHERE name = $1`, region)
+	if err != nil {
+		return driver.Capacity{}, fmt.Errorf("read region %s: %w", region, err)
+	}
+	return r.Inventory.Free, nil
+}

@@ -1,0 +1,99 @@
+package market
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/kontor-cloud/kontor/money"
+	"github.com/kontor-cloud/kontor/offer"
+	"github.com/kontor-cloud/kontor/placement"
+)
+
+// A Price is what an order costs an hour at a moment, and by which sheets.
+type Price struct {
+	Hourly money.Amount   `json:"hourly"`
+	Sheets map[string]int `json:"sheets"` // versions, by provider
+
+	// Next is when it changes by sheets that are published already; zero if it does not.
+	Next       time.Time     `json:"next,omitzero"`
+	NextHourly *money.Amount `json:"nextHourly,omitempty"`
+}
+
+// OrderPrice is what an order costs at a moment: by the sheets of its quote, or by newer ones
+// whose notice has passed then. What a newer sheet does not sell any more is charged as before.
+func (s *Store) OrderPrice(ctx context.Context, o *Order, at time.Time) (*Price, error) {
+	now, err := s.stock(ctx, time.Now().Add(-maxAge))
+	if err != nil {
+		return nil, err
+	}
+	published := map[string][]offer.Published{}
+	for _, seller := range now.sellers {
+		published[seller.Name] = seller.Sheets
+	}
+	p, err := priceAt(published, o.Quote.Chosen, at)
+	if err != nil {
+		return nil, err
+	}
+	for _, moment := range moments(published, o.Quote.Chosen, at) {
+		next, err := priceAt(published, o.Quote.Chosen, moment)
+		if err != nil {
+			return nil, err
+		}
+		if next.Hourly != p.Hourly {
+			p.Next, p.NextHourly = moment, &next.Hourly
+			break
+		}
+	}
+	return p, nil
+}
+
+func priceAt(published map[string][]offer.Published, chosen []placement.Placement, at time.Time) (*Price, error) {
+	p := &Price{Hourly: money.Amount{Currency: money.EUR}, Sheets: map[string]int{}}
+	for _, c := range chosen {
+		version, rates := c.Sheet, []offer.Rate(nil)
+		if sheet, err := offer.Binding(published[c.Provider], c.Sheet, at); err == nil { // else he sells no more
+			version, rates = sheet.Version, sheet.Rates(c.Region)
+		}
+		p.Sheets[c.Provider] = max(p.Sheets[c.Provider], version)
+		for _, l := range c.Lines {
+			hourly, err := lineAt(rates, l)
+			if err != nil {
+				return nil, err
+			}
+			if p.Hourly, err = p.Hourly.Add(hourly); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return p, nil
+}
+
+// lineAt is what a line costs an hour by the rates of a sheet, or as it was agreed if they lack it.
+func lineAt(rates []offer.Rate, l placement.Line) (money.Amount, error) {
+	rate := offer.Rate{Kind: l.Need.Kind, SKU: l.SKU, Price: l.Price}
+	for _, r := range rates {
+		if r.Kind == l.Need.Kind && r.SKU == l.SKU {
+			rate = r
+		}
+	}
+	return rate.Hourly(l.Need)
+}
+
+// moments are those after at when another sheet may begin to bind: when it begins, or when one of the
+// notices since its publication has passed.
+func moments(published map[string][]offer.Published, chosen []placement.Placement, at time.Time) []time.Time {
+	var all []time.Time
+	for _, c := range chosen {
+		sheets := published[c.Provider]
+		for _, p := range sheets {
+			all = append(all, p.Sheet.ValidFrom)
+			for _, before := range sheets {
+				all = append(all, p.At.AddDate(0, 0, before.Sheet.NoticeDays))
+			}
+		}
+	}
+	all = slices.DeleteFunc(all, func(t time.Time) bool { return !t.After(at) })
+	slices.SortFunc(all, time.Time.Compare)
+	return slices.CompactFunc(all, time.Time.Equal)
+}

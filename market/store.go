@@ -1,0 +1,118 @@
+package market
+
+import (
+	"bytes"
+	"compress/flate"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+
+	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/envelope"
+	"github.com/kontor-cloud/kontor/placement"
+	"github.com/kontor-cloud/kontor/policy"
+	"github.com/kontor-cloud/kontor/provider"
+)
+
+// A Config is what the market stands on.
+type Config struct {
+	DB        *db.DB
+	Box       *envelope.Box
+	Providers *provider.Store
+	Data      *policy.Data
+	Sellers   Sellers
+	Log       *slog.Logger
+
+	// Placed lists what runs somewhere by a decision and without an order, for Drift. Nil: nothing.
+	Placed func(context.Context) ([]Placed, error)
+}
+
+// A Store keeps the market. Its methods may be called from many goroutines.
+type Store struct {
+	Config
+	engine placement.Engine
+	signer *signer
+	shelf  shelf
+	stored seen // inputs of decisions that the database has
+}
+
+// Open returns the market of an exchange. The first call ever makes the key that
+// signs decisions.
+func Open(ctx context.Context, c Config) (*Store, error) {
+	s := &Store{Config: c}
+	var err error
+	if s.signer, err = openSigner(ctx, c.DB, c.Box); err != nil {
+		return nil, fmt.Errorf("open the key that signs decisions: %w", err)
+	}
+	s.DB.Bus().Listen(topic, db.Listener{Hear: func(context.Context, string) { s.shelf.spoil() }})
+	return s, nil
+}
+
+// topic is that of hints that something on the market has changed.
+const topic = "market"
+
+// Vocabulary of ids: what somebody holds in his hand says what it is.
+const (
+	decisionMark = "d-"
+	quoteMark    = "q-"
+	orderMark    = "o-"
+)
+
+// newID makes an id that nobody guesses.
+func newID(mark string) string { return mark + strings.ToLower(rand.Text()[:20]) }
+
+// seen remembers so many names.
+type seen struct {
+	mu sync.Mutex
+	of map[string]bool
+}
+
+const maxSeen = 100_000
+
+func (s *seen) has(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.of[name]
+}
+
+func (s *seen) add(names ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of == nil || len(s.of)+len(names) > maxSeen {
+		s.of = map[string]bool{}
+	}
+	for _, n := range names {
+		s.of[n] = true
+	}
+}
+
+var deflaters = sync.Pool{New: func() any {
+	w, _ := flate.NewWriter(io.Discard, flate.BestSpeed) // the level is right
+	return w
+}}
+
+// pack deflates what is kept: markets and records say alike things many times.
+func pack(b []byte) []byte {
+	var out bytes.Buffer
+	w := deflaters.Get().(*flate.Writer)
+	defer deflaters.Put(w)
+	w.Reset(&out)
+	_, _ = w.Write(b) // a buffer takes everything
+	_ = w.Close()
+	return out.Bytes()
+}
+
+// maxUnpacked bounds what a damaged row can blow up to.
+const maxUnpacked = 256 << 20
+
+func unpack(b []byte) ([]byte, error) {
+	out, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(b)), maxUnpacked))
+	if err != nil {
+		return nil, fmt.Errorf("unpack: %w", err)
+	}
+	return out, nil
+}
