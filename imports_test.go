@@ -26,6 +26,7 @@ var may = map[string]string{
 	"participant":           "audit db fault offer policy tenant",
 	"provider":              "audit db driver envelope failpoint fault seca urn wire tenant",
 	"resource":              "audit db driver failpoint fault seca urn wire tenant provider",
+	"market":                "audit db driver envelope fault money offer placement policy provider",
 	"resource/resourcetest": "db",
 	// edges
 	"issuer": "fault tenant",

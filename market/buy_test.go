@@ -319,4 +319,3 @@ func reopen(t *testing.T, url string) *db.DB {
 	t.Cleanup(func() { d.Close() })
 	return d
 }
-

@@ -32,21 +32,19 @@ func (s *Store) Place(ctx context.Context, tenant string, r placement.Request) (
 	if err != nil {
 		return nil, err
 	}
-	d, err := s.decide(ctx, now, &r)
+	made, err := s.decide(ctx, now, tenant, &r)
 	if err != nil {
 		return nil, err
 	}
-	made := s.sealed(tenant, d)
-	err = s.DB.InTx(ctx, func(ctx context.Context, tx *db.Tx) error { return s.keep(ctx, tx, made) })
-	if err == nil && d.Problem != nil {
-		err = refusal(made)
+	if err := s.DB.InTx(ctx, made.keep); err != nil {
+		return nil, err
 	}
-	return made, err
+	return &made.Decided, refusal(&made.Decided)
 }
 
-// decide decides and keeps what it depended on. Inputs are kept before the decision,
-// in a transaction of their own: many decisions share them, and without one they do no harm.
-func (s *Store) decide(ctx context.Context, now *stock, r *placement.Request) (*placement.Decision, error) {
+// decide decides, and keeps what it depended on but the request, in a transaction of its own: many
+// decisions share that, and without one it does no harm.
+func (s *Store) decide(ctx context.Context, now *stock, tenant string, r *placement.Request) (*making, error) {
 	if r.Now.IsZero() {
 		r.Now = placement.Tick(time.Now())
 	}
@@ -58,47 +56,66 @@ func (s *Store) decide(ctx context.Context, now *stock, r *placement.Request) (*
 	if err != nil {
 		return nil, err
 	}
-	return d, s.keepInputs(ctx, inputs)
+	own := slices.IndexFunc(inputs, func(in placement.Input) bool { return in.Kind == "request" })
+	request := inputs[own]
+	shared := slices.Delete(inputs, own, own+1)
+	if err := s.keepShared(ctx, shared); err != nil {
+		return nil, fmt.Errorf("keep what a decision depends on: %w", err)
+	}
+	id, at, record := newID(decisionMark), time.Now().UTC().Truncate(time.Microsecond), d.Append(nil)
+	return &making{Decided{id, d, s.signer.sign(id, tenant, at, record)}, record, request}, nil
 }
 
-func (s *Store) keepInputs(ctx context.Context, inputs []placement.Input) error {
-	var names []string
-	var fresh []placement.Input
-	for _, in := range inputs {
-		if name := in.Kind + " " + in.Digest.String(); !s.stored.has(name) {
-			names, fresh = append(names, name), append(fresh, in)
-		}
-	}
+// A making is a decision that is not kept yet.
+type making struct {
+	Decided
+	record  []byte
+	request placement.Input
+}
+
+// keepShared keeps inputs that others have, too. Of many who have the same, one writes.
+func (s *Store) keepShared(ctx context.Context, inputs []placement.Input) error {
+	s.keeping.Lock()
+	defer s.keeping.Unlock()
+	fresh := slices.DeleteFunc(slices.Clone(inputs), func(in placement.Input) bool { return s.stored[in.Digest] })
 	if len(fresh) == 0 {
 		return nil
 	}
 	err := s.DB.InTx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		for _, in := range fresh {
-			if _, err := db.Exec(ctx, tx, `
-				INSERT INTO decision_input (kind, digest, body) VALUES ($1, $2, $3) ON CONFLICT (kind, digest) DO NOTHING`,
-				in.Kind, in.Digest.String(), pack(in.Body)); err != nil {
+			if err := keepInput(ctx, tx, in); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("keep what a decision depends on: %w", err)
+		return err
 	}
-	s.stored.add(names...)
+	if len(s.stored)+len(fresh) > maxStored {
+		clear(s.stored)
+	}
+	for _, in := range fresh {
+		s.stored[in.Digest] = true
+	}
 	return nil
 }
 
-// sealed gives a decision its id and signature.
-func (s *Store) sealed(tenant string, d *placement.Decision) *Decided {
-	id, at := newID(decisionMark), time.Now().UTC().Truncate(time.Microsecond)
-	return &Decided{id, d, s.signer.sign(id, tenant, at, d.Append(nil))}
+func keepInput(ctx context.Context, tx *db.Tx, in placement.Input) error {
+	_, err := db.Exec(ctx, tx, `
+		INSERT INTO decision_input (kind, digest, body) VALUES ($1, $2, $3) ON CONFLICT (kind, digest) DO NOTHING`,
+		in.Kind, in.Digest.String(), pack(in.Body))
+	return err
 }
 
-func (s *Store) keep(ctx context.Context, tx *db.Tx, d *Decided) error {
+// keep writes the decision down.
+func (m *making) keep(ctx context.Context, tx *db.Tx) error {
+	if err := keepInput(ctx, tx, m.request); err != nil {
+		return err
+	}
 	_, err := db.Exec(ctx, tx, `
 		INSERT INTO decision (id, tenant, record, key, signature, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
-		d.ID, d.Tenant, pack(d.Decision.Append(nil)), d.Key, d.Value, db.Micros(d.At))
+		m.ID, m.Tenant, pack(m.record), m.Key, m.Value, db.Micros(m.At))
 	return err
 }
 
@@ -181,8 +198,11 @@ func (s *Store) Replay(ctx context.Context, tenant, id string) (*Decided, error)
 // signatureKind is that of a signature among the inputs in a bundle; its digest is that of the record.
 const signatureKind = "signature"
 
-// refusal is why there is no place, in a few words.
+// refusal is why there is no place, in a few words; nil if there is one.
 func refusal(d *Decided) error {
+	if d.Decision.Problem == nil {
+		return nil
+	}
 	kind := fault.Unsupported
 	if onlyFull(d.Decision) {
 		kind = fault.Exhausted

@@ -70,37 +70,40 @@ func (s *Store) Quote(ctx context.Context, tenant string, in QuoteRequest) (*Quo
 			return nil, err
 		}
 		r := in.Request
-		d, err := s.decide(ctx, now, &r)
+		made, err := s.decide(ctx, now, tenant, &r)
 		if err != nil {
 			return nil, err
 		}
-		made := s.sealed(tenant, d)
-		if d.Problem != nil {
-			if err := s.DB.InTx(ctx, func(ctx context.Context, tx *db.Tx) error { return s.keep(ctx, tx, made) }); err != nil {
+		if made.Decision.Problem != nil {
+			if err := s.DB.InTx(ctx, made.keep); err != nil {
 				return nil, err
 			}
-			return nil, refusal(made)
+			return nil, refusal(&made.Decided)
 		}
-		q := newQuote(made, in, r.Term)
 		since = time.Now()
-		err = s.DB.InTx(ctx, func(ctx context.Context, tx *db.Tx) error {
-			if err := s.keep(ctx, tx, made); err != nil {
-				return err
-			}
-			if err := q.insert(ctx, tx); err != nil {
-				return err
-			}
-			return s.reserve(ctx, tx, q, now.takes(d.Chosen))
-		})
-		if err == nil {
+		q := newQuote(&made.Decided, in, r.Term)
+		switch err := s.promise(ctx, made, q, now.takes(q.Chosen)); {
+		case err == nil:
 			s.changed()
 			return q, nil
-		}
-		if !errors.Is(err, errTaken) {
+		case !errors.Is(err, errTaken):
 			return nil, err
 		}
 	}
 	return nil, fault.RetryAfter(fault.Exhausted.Errorf("others were quicker %d times; ask again", tries), time.Second)
+}
+
+// promise keeps the decision and the quote, and reserves.
+func (s *Store) promise(ctx context.Context, made *making, q *Quote, takes map[string]capacity) error {
+	return s.DB.InTx(ctx, func(ctx context.Context, tx *db.Tx) error {
+		if err := made.keep(ctx, tx); err != nil {
+			return err
+		}
+		if err := q.insert(ctx, tx); err != nil {
+			return err
+		}
+		return q.reserve(ctx, tx, takes)
+	})
 }
 
 // changed has this process and others look at the market anew.

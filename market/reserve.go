@@ -45,7 +45,7 @@ func (s *stock) taken(p placement.Placement) (sum capacity) {
 
 // reserve promises capacity of regions until the quote ends, all of it or errTaken. Whoever does this
 // in a region does it alone: the row of promise is the lock, taken in the order of names.
-func (s *Store) reserve(ctx context.Context, tx *db.Tx, q *Quote, takes map[string]capacity) error {
+func (q *Quote) reserve(ctx context.Context, tx *db.Tx, takes map[string]capacity) error {
 	for _, region := range slices.Sorted(maps.Keys(takes)) {
 		if _, err := db.Exec(ctx, tx, `
 			INSERT INTO promise (region, count) VALUES ($1, 1)

@@ -37,13 +37,15 @@ type Store struct {
 	engine placement.Engine
 	signer *signer
 	shelf  shelf
-	stored seen // inputs of decisions that the database has
+
+	keeping sync.Mutex
+	stored  map[policy.Digest]bool // inputs of decisions that the database has; under keeping
 }
 
 // Open returns the market of an exchange. The first call ever makes the key that
 // signs decisions.
 func Open(ctx context.Context, c Config) (*Store, error) {
-	s := &Store{Config: c}
+	s := &Store{Config: c, stored: map[policy.Digest]bool{}}
 	var err error
 	if s.signer, err = openSigner(ctx, c.DB, c.Box); err != nil {
 		return nil, fmt.Errorf("open the key that signs decisions: %w", err)
@@ -62,33 +64,10 @@ const (
 	orderMark    = "o-"
 )
 
+const maxStored = 100_000 // digests in memory
+
 // newID makes an id that nobody guesses.
 func newID(mark string) string { return mark + strings.ToLower(rand.Text()[:20]) }
-
-// seen remembers so many names.
-type seen struct {
-	mu sync.Mutex
-	of map[string]bool
-}
-
-const maxSeen = 100_000
-
-func (s *seen) has(name string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.of[name]
-}
-
-func (s *seen) add(names ...string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.of == nil || len(s.of)+len(names) > maxSeen {
-		s.of = map[string]bool{}
-	}
-	for _, n := range names {
-		s.of[n] = true
-	}
-}
 
 var deflaters = sync.Pool{New: func() any {
 	w, _ := flate.NewWriter(io.Discard, flate.BestSpeed) // the level is right

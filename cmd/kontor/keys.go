@@ -16,6 +16,7 @@ import (
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/envelope"
 	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/market"
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/tenant"
 )
@@ -26,7 +27,7 @@ const (
 )
 
 // secretColumns are those that hold secrets.
-var secretColumns = []envelope.Column{tenant.Secret, provider.Secret}
+var secretColumns = []envelope.Column{tenant.Secret, provider.Secret, market.Secret}
 
 // keys are those that open the secrets in the database.
 func (c exchangeConfig) keys() envelope.FileKeys {

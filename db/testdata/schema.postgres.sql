@@ -57,17 +57,6 @@ authority.certificate bytea NOT NULL
 authority.created_at bigint NOT NULL
 authority authority_pkey PRIMARY KEY (id)
 CREATE UNIQUE INDEX authority_pkey ON authority USING btree (id)
-claim.id text COLLATE C NOT NULL
-claim.participant text COLLATE C NOT NULL
-claim.body text COLLATE C NOT NULL
-claim.source text COLLATE C NOT NULL
-claim.by_account text COLLATE C NOT NULL
-claim.created_at bigint NOT NULL
-claim.withdrawn_at bigint NOT NULL
-claim claim_participant_fkey FOREIGN KEY (participant) REFERENCES participant(name) ON DELETE CASCADE
-claim claim_pkey PRIMARY KEY (id)
-CREATE INDEX claim_participant ON claim USING btree (participant, created_at, id)
-CREATE UNIQUE INDEX claim_pkey ON claim USING btree (id)
 data_key.id text COLLATE C NOT NULL
 data_key.purpose text COLLATE C NOT NULL
 data_key.wrapper text COLLATE C NOT NULL
@@ -76,6 +65,35 @@ data_key.created_at bigint NOT NULL
 data_key data_key_pkey PRIMARY KEY (id)
 CREATE UNIQUE INDEX data_key_pkey ON data_key USING btree (id)
 CREATE UNIQUE INDEX data_key_purpose ON data_key USING btree (purpose)
+decision.id text COLLATE C NOT NULL
+decision.tenant text COLLATE C NOT NULL
+decision.record bytea NOT NULL
+decision.key text COLLATE C NOT NULL
+decision.signature bytea NOT NULL
+decision.created_at bigint NOT NULL
+decision decision_pkey PRIMARY KEY (id)
+decision decision_tenant_fkey FOREIGN KEY (tenant) REFERENCES tenant(name) ON DELETE CASCADE
+CREATE UNIQUE INDEX decision_pkey ON decision USING btree (id)
+CREATE INDEX decision_tenant ON decision USING btree (tenant, id)
+decision_input.kind text COLLATE C NOT NULL
+decision_input.digest text COLLATE C NOT NULL
+decision_input.body bytea NOT NULL
+decision_input decision_input_pkey PRIMARY KEY (kind, digest)
+CREATE UNIQUE INDEX decision_input_pkey ON decision_input USING btree (kind, digest)
+decision_key.id text COLLATE C NOT NULL
+decision_key.sealed bytea NOT NULL
+decision_key.public bytea NOT NULL
+decision_key.created_at bigint NOT NULL
+decision_key decision_key_pkey PRIMARY KEY (id)
+CREATE UNIQUE INDEX decision_key_pkey ON decision_key USING btree (id)
+drift.tenant text COLLATE C NOT NULL
+drift.subject text COLLATE C NOT NULL
+drift.since bigint NOT NULL
+drift.seen_at bigint NOT NULL
+drift.body jsonb NOT NULL
+drift drift_pkey PRIMARY KEY (tenant, subject)
+drift drift_tenant_fkey FOREIGN KEY (tenant) REFERENCES tenant(name) ON DELETE CASCADE
+CREATE UNIQUE INDEX drift_pkey ON drift USING btree (tenant, subject)
 enrolment.id text COLLATE C NOT NULL
 enrolment.region text COLLATE C NOT NULL
 enrolment.hash bytea NOT NULL
@@ -158,51 +176,45 @@ orphan.approved_at bigint NOT NULL
 orphan orphan_pkey PRIMARY KEY (region, id)
 orphan orphan_region_fkey FOREIGN KEY (region) REFERENCES region(name) ON DELETE CASCADE
 CREATE UNIQUE INDEX orphan_pkey ON orphan USING btree (region, id)
-participant.name text COLLATE C NOT NULL
-participant.profile jsonb NOT NULL
-participant.state text COLLATE C NOT NULL
-participant.applied_at bigint NOT NULL
-participant.approved_at bigint NOT NULL
-participant participant_pkey PRIMARY KEY (name)
-CREATE UNIQUE INDEX participant_pkey ON participant USING btree (name)
-CREATE INDEX participant_state ON participant USING btree (state, applied_at)
-participant_change.one bigint NOT NULL
-participant_change.changes bigint NOT NULL
-participant_change participant_change_one_check CHECK ((one = 1))
-participant_change participant_change_pkey PRIMARY KEY (one)
-CREATE UNIQUE INDEX participant_change_pkey ON participant_change USING btree (one)
-participant_key.id text COLLATE C NOT NULL
-participant_key.participant text COLLATE C NOT NULL
-participant_key.public bytea NOT NULL
-participant_key.created_at bigint NOT NULL
-participant_key.revoked_at bigint NOT NULL
-participant_key participant_key_participant_fkey FOREIGN KEY (participant) REFERENCES participant(name) ON DELETE CASCADE
-participant_key participant_key_pkey PRIMARY KEY (id)
-CREATE INDEX participant_key_participant ON participant_key USING btree (participant)
-CREATE UNIQUE INDEX participant_key_pkey ON participant_key USING btree (id)
-participant_member.participant text COLLATE C NOT NULL
-participant_member.account text COLLATE C NOT NULL
-participant_member participant_member_account_fkey FOREIGN KEY (account) REFERENCES account(id) ON DELETE CASCADE
-participant_member participant_member_participant_fkey FOREIGN KEY (participant) REFERENCES participant(name) ON DELETE CASCADE
-participant_member participant_member_pkey PRIMARY KEY (participant, account)
-CREATE INDEX participant_member_account ON participant_member USING btree (account)
-CREATE UNIQUE INDEX participant_member_pkey ON participant_member USING btree (participant, account)
-price_sheet.provider text COLLATE C NOT NULL
-price_sheet.version bigint NOT NULL
-price_sheet.body text COLLATE C NOT NULL
-price_sheet.digest text COLLATE C NOT NULL
-price_sheet.key text COLLATE C NOT NULL
-price_sheet.published_at bigint NOT NULL
-price_sheet price_sheet_pkey PRIMARY KEY (provider, version)
-price_sheet price_sheet_provider_fkey FOREIGN KEY (provider) REFERENCES participant(name)
-CREATE UNIQUE INDEX price_sheet_pkey ON price_sheet USING btree (provider, version)
-quota.tenant text COLLATE C NOT NULL
-quota.meter text COLLATE C NOT NULL
-quota.most bigint NOT NULL
-quota.changed_at bigint NOT NULL
-quota quota_pkey PRIMARY KEY (tenant, meter)
-quota quota_tenant_fkey FOREIGN KEY (tenant) REFERENCES tenant(name) ON DELETE CASCADE
-CREATE UNIQUE INDEX quota_pkey ON quota USING btree (tenant, meter)
+policy.tenant text COLLATE C NOT NULL
+policy.name text COLLATE C NOT NULL
+policy.version bigint NOT NULL
+policy.body bytea NOT NULL
+policy.created_at bigint NOT NULL
+policy.deleted_at bigint NOT NULL
+policy policy_pkey PRIMARY KEY (tenant, name, version)
+policy policy_tenant_fkey FOREIGN KEY (tenant) REFERENCES tenant(name) ON DELETE CASCADE
+CREATE UNIQUE INDEX policy_pkey ON policy USING btree (tenant, name, version)
+promise.region text COLLATE C NOT NULL
+promise.count bigint NOT NULL
+promise promise_pkey PRIMARY KEY (region)
+promise promise_region_fkey FOREIGN KEY (region) REFERENCES region(name) ON DELETE CASCADE
+CREATE UNIQUE INDEX promise_pkey ON promise USING btree (region)
+purchase.id text COLLATE C NOT NULL
+purchase.tenant text COLLATE C NOT NULL
+purchase.quote text COLLATE C NOT NULL
+purchase.created_at bigint NOT NULL
+purchase.ended_at bigint NOT NULL
+purchase purchase_pkey PRIMARY KEY (id)
+purchase purchase_quote_fkey FOREIGN KEY (quote) REFERENCES quote(id) ON DELETE CASCADE
+purchase purchase_quote_key UNIQUE (quote)
+purchase purchase_tenant_fkey FOREIGN KEY (tenant) REFERENCES tenant(name) ON DELETE CASCADE
+CREATE UNIQUE INDEX purchase_pkey ON purchase USING btree (id)
+CREATE UNIQUE INDEX purchase_quote_key ON purchase USING btree (quote)
+CREATE INDEX purchase_tenant ON purchase USING btree (tenant, id)
+quote.id text COLLATE C NOT NULL
+quote.tenant text COLLATE C NOT NULL
+quote.decision text COLLATE C NOT NULL
+quote.terms jsonb NOT NULL
+quote.documents jsonb
+quote.created_at bigint NOT NULL
+quote.valid_until bigint NOT NULL
+quote.ordered text COLLATE C NOT NULL
+quote quote_decision_fkey FOREIGN KEY (decision) REFERENCES decision(id) ON DELETE CASCADE
+quote quote_pkey PRIMARY KEY (id)
+quote quote_tenant_fkey FOREIGN KEY (tenant) REFERENCES tenant(name) ON DELETE CASCADE
+CREATE UNIQUE INDEX quote_pkey ON quote USING btree (id)
+CREATE INDEX quote_tenant ON quote USING btree (tenant, id)
 region.name text COLLATE C NOT NULL
 region.position bigint NOT NULL
 region.kind text COLLATE C NOT NULL
@@ -215,11 +227,22 @@ region.annotations jsonb NOT NULL
 region.created_at bigint NOT NULL
 region.inventory jsonb NOT NULL
 region.inventory_at bigint NOT NULL
-region.provider text COLLATE C NOT NULL DEFAULT ''::text
 region region_pkey PRIMARY KEY (name)
 region region_position_key UNIQUE ("position")
 CREATE UNIQUE INDEX region_pkey ON region USING btree (name)
 CREATE UNIQUE INDEX region_position_key ON region USING btree ("position")
+reservation.quote text COLLATE C NOT NULL
+reservation.region text COLLATE C NOT NULL
+reservation.vcpu bigint NOT NULL
+reservation.ram bigint NOT NULL
+reservation.disk bigint NOT NULL
+reservation.ips bigint NOT NULL
+reservation.until bigint NOT NULL
+reservation reservation_pkey PRIMARY KEY (quote, region)
+reservation reservation_quote_fkey FOREIGN KEY (quote) REFERENCES quote(id) ON DELETE CASCADE
+reservation reservation_region_fkey FOREIGN KEY (region) REFERENCES region(name) ON DELETE CASCADE
+CREATE UNIQUE INDEX reservation_pkey ON reservation USING btree (quote, region)
+CREATE INDEX reservation_region ON reservation USING btree (region, until)
 resource.id text COLLATE C NOT NULL
 resource.region text COLLATE C NOT NULL
 resource.urn text COLLATE C NOT NULL
@@ -246,17 +269,12 @@ resource.created_at bigint NOT NULL
 resource.modified_at bigint NOT NULL
 resource.deleted_at bigint
 resource.gone_at bigint
-resource.vcpu bigint
-resource.ram_gib bigint
-resource.gpu bigint
-resource.storage_gb bigint
 resource.host text COLLATE C
 resource.decision text COLLATE C
 resource resource_pkey PRIMARY KEY (id)
 CREATE INDEX resource_feed ON resource USING btree (COALESCE(host, region), wanted_revision)
 CREATE UNIQUE INDEX resource_host ON resource USING btree (COALESCE(host, region), urn) WHERE ((gone_at IS NULL) AND (workspace = ''::text))
 CREATE UNIQUE INDEX resource_live ON resource USING btree (region, urn) WHERE (gone_at IS NULL)
-CREATE INDEX resource_owner ON resource USING btree (tenant, kind, vcpu, ram_gib, gpu, storage_gb) WHERE (gone_at IS NULL)
 CREATE UNIQUE INDEX resource_pkey ON resource USING btree (id)
 CREATE INDEX resource_place ON resource USING btree (region, tenant, workspace, kind, urn) WHERE (gone_at IS NULL)
 CREATE INDEX resource_shown ON resource USING btree (region, tenant, revision) WHERE (host IS NOT NULL)
@@ -266,10 +284,6 @@ signing_key.sealed bytea NOT NULL
 signing_key.created_at bigint NOT NULL
 signing_key signing_key_pkey PRIMARY KEY (id)
 CREATE UNIQUE INDEX signing_key_pkey ON signing_key USING btree (id)
-spent.id text COLLATE C NOT NULL
-spent.expires_at bigint NOT NULL
-spent spent_pkey PRIMARY KEY (id)
-CREATE UNIQUE INDEX spent_pkey ON spent USING btree (id)
 tenant.name text COLLATE C NOT NULL
 tenant.display text COLLATE C NOT NULL
 tenant.created_at bigint NOT NULL

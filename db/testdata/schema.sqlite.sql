@@ -55,16 +55,6 @@ CREATE TABLE authority (
 	certificate BYTEA NOT NULL,
 	created_at  BIGINT NOT NULL
 );
-CREATE TABLE claim (
-	id           TEXT NOT NULL PRIMARY KEY,
-	participant  TEXT NOT NULL REFERENCES participant (name) ON DELETE CASCADE,
-	body         TEXT NOT NULL, -- JSON, as its author wrote it
-	source       TEXT NOT NULL,
-	by_account   TEXT NOT NULL,
-	created_at   BIGINT NOT NULL,
-	withdrawn_at BIGINT NOT NULL
-);
-CREATE INDEX claim_participant ON claim (participant, created_at, id);
 CREATE TABLE data_key (
 	id         TEXT NOT NULL PRIMARY KEY,
 	purpose    TEXT NOT NULL,   -- TABLE.COLUMN
@@ -73,6 +63,35 @@ CREATE TABLE data_key (
 	created_at BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX data_key_purpose ON data_key (purpose);
+CREATE TABLE decision (
+	id         TEXT NOT NULL PRIMARY KEY,
+	tenant     TEXT NOT NULL REFERENCES tenant (name) ON DELETE CASCADE,
+	record     BYTEA NOT NULL, -- deflated
+	key        TEXT NOT NULL,  -- by which it is signed
+	signature  BYTEA NOT NULL,
+	created_at BIGINT NOT NULL
+);
+CREATE INDEX decision_tenant ON decision (tenant, id);
+CREATE TABLE decision_input (
+	kind   TEXT NOT NULL, -- data, profile, market or request
+	digest TEXT NOT NULL, -- SHA-256 in hexadecimal
+	body   BYTEA NOT NULL,
+	PRIMARY KEY (kind, digest)
+);
+CREATE TABLE decision_key (
+	id         TEXT NOT NULL PRIMARY KEY,
+	sealed     BYTEA NOT NULL, -- the private half, see envelope
+	public     BYTEA NOT NULL,
+	created_at BIGINT NOT NULL
+);
+CREATE TABLE drift (
+	tenant   TEXT NOT NULL REFERENCES tenant (name) ON DELETE CASCADE,
+	subject  TEXT NOT NULL, -- orders/ID or workspaces/NAME
+	since    BIGINT NOT NULL,
+	seen_at  BIGINT NOT NULL,
+	body     JSONB NOT NULL, -- reasons and the plan
+	PRIMARY KEY (tenant, subject)
+);
 CREATE TABLE enrolment (
 	id         TEXT NOT NULL PRIMARY KEY,
 	region     TEXT NOT NULL REFERENCES region (name) ON DELETE CASCADE,
@@ -146,48 +165,38 @@ CREATE TABLE orphan (
 	approved_at BIGINT NOT NULL,
 	PRIMARY KEY (region, id)
 );
-CREATE TABLE participant (
-	name        TEXT NOT NULL PRIMARY KEY,
-	profile     JSONB NOT NULL, -- as it applied
-	state       TEXT NOT NULL,
-	applied_at  BIGINT NOT NULL,
-	approved_at BIGINT NOT NULL
+CREATE TABLE policy (
+	tenant     TEXT NOT NULL REFERENCES tenant (name) ON DELETE CASCADE,
+	name       TEXT NOT NULL,
+	version    BIGINT NOT NULL,
+	body       BYTEA NOT NULL, -- JSON, to the byte
+	created_at BIGINT NOT NULL,
+	deleted_at BIGINT NOT NULL,
+	PRIMARY KEY (tenant, name, version)
 );
-CREATE INDEX participant_state ON participant (state, applied_at);
-CREATE TABLE participant_change (
-	one     BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
-	changes BIGINT NOT NULL
+CREATE TABLE promise (
+	region TEXT NOT NULL PRIMARY KEY REFERENCES region (name) ON DELETE CASCADE,
+	count  BIGINT NOT NULL
 );
-CREATE TABLE participant_key (
-	id          TEXT NOT NULL PRIMARY KEY, -- of nobody else, ever
-	participant TEXT NOT NULL REFERENCES participant (name) ON DELETE CASCADE,
-	public      BYTEA NOT NULL,
+CREATE TABLE purchase (
+	id         TEXT NOT NULL PRIMARY KEY,
+	tenant     TEXT NOT NULL REFERENCES tenant (name) ON DELETE CASCADE,
+	quote      TEXT NOT NULL UNIQUE REFERENCES quote (id) ON DELETE CASCADE,
+	created_at BIGINT NOT NULL,
+	ended_at   BIGINT NOT NULL
+);
+CREATE INDEX purchase_tenant ON purchase (tenant, id);
+CREATE TABLE quote (
+	id          TEXT NOT NULL PRIMARY KEY,
+	tenant      TEXT NOT NULL REFERENCES tenant (name) ON DELETE CASCADE,
+	decision    TEXT NOT NULL REFERENCES decision (id) ON DELETE CASCADE,
+	terms       JSONB NOT NULL, -- where, and what it costs
+	documents   JSONB,
 	created_at  BIGINT NOT NULL,
-	revoked_at  BIGINT NOT NULL
+	valid_until BIGINT NOT NULL,
+	ordered     TEXT NOT NULL   -- id of the order; empty if there is none
 );
-CREATE INDEX participant_key_participant ON participant_key (participant);
-CREATE TABLE participant_member (
-	participant TEXT NOT NULL REFERENCES participant (name) ON DELETE CASCADE,
-	account     TEXT NOT NULL REFERENCES account (id) ON DELETE CASCADE,
-	PRIMARY KEY (participant, account)
-);
-CREATE INDEX participant_member_account ON participant_member (account);
-CREATE TABLE price_sheet (
-	provider     TEXT NOT NULL REFERENCES participant (name),
-	version      BIGINT NOT NULL,
-	body         TEXT NOT NULL, -- JSON, with the signature
-	digest       TEXT NOT NULL,
-	key          TEXT NOT NULL,
-	published_at BIGINT NOT NULL,
-	PRIMARY KEY (provider, version)
-);
-CREATE TABLE quota (
-    tenant     TEXT NOT NULL REFERENCES tenant (name) ON DELETE CASCADE,
-    meter      TEXT NOT NULL,
-    most       BIGINT NOT NULL,
-    changed_at BIGINT NOT NULL,
-    PRIMARY KEY (tenant, meter)
-);
+CREATE INDEX quote_tenant ON quote (tenant, id);
 CREATE TABLE region (
 	name         TEXT NOT NULL PRIMARY KEY,
 	position     BIGINT NOT NULL UNIQUE,
@@ -201,7 +210,18 @@ CREATE TABLE region (
 	created_at   BIGINT NOT NULL,
 	inventory    JSONB NOT NULL,
 	inventory_at BIGINT NOT NULL
-, provider TEXT NOT NULL DEFAULT '');
+);
+CREATE TABLE reservation (
+	quote  TEXT NOT NULL REFERENCES quote (id) ON DELETE CASCADE,
+	region TEXT NOT NULL REFERENCES region (name) ON DELETE CASCADE,
+	vcpu   BIGINT NOT NULL,
+	ram    BIGINT NOT NULL, -- GiB
+	disk   BIGINT NOT NULL, -- GiB
+	ips    BIGINT NOT NULL,
+	until  BIGINT NOT NULL, -- 0: it is ordered
+	PRIMARY KEY (quote, region)
+);
+CREATE INDEX reservation_region ON reservation (region, until);
 CREATE TABLE resource (
     id              TEXT PRIMARY KEY,
     region          TEXT NOT NULL,
@@ -229,11 +249,10 @@ CREATE TABLE resource (
     modified_at     BIGINT NOT NULL,
     deleted_at      BIGINT,                 -- when its deletion was accepted
     gone_at         BIGINT                  -- when it was seen to be gone; the row is a tombstone
-, vcpu BIGINT, ram_gib BIGINT, gpu BIGINT, storage_gb BIGINT, host TEXT, decision TEXT);
+, host TEXT, decision TEXT);
 CREATE INDEX resource_feed ON resource (COALESCE(host, region), wanted_revision);
 CREATE UNIQUE INDEX resource_host ON resource (COALESCE(host, region), urn) WHERE gone_at IS NULL AND workspace = '';
 CREATE UNIQUE INDEX resource_live ON resource (region, urn) WHERE gone_at IS NULL;
-CREATE INDEX resource_owner ON resource (tenant, kind, vcpu, ram_gib, gpu, storage_gb) WHERE gone_at IS NULL;
 CREATE INDEX resource_place ON resource (region, tenant, workspace, kind, urn) WHERE gone_at IS NULL;
 CREATE INDEX resource_shown ON resource (region, tenant, revision) WHERE host IS NOT NULL;
 CREATE INDEX resource_tombstone ON resource (region, urn, id) WHERE gone_at IS NOT NULL;
@@ -241,10 +260,6 @@ CREATE TABLE signing_key (
 	id         TEXT NOT NULL PRIMARY KEY,
 	sealed    BYTEA NOT NULL,
 	created_at BIGINT NOT NULL
-);
-CREATE TABLE spent (
-	id         TEXT NOT NULL PRIMARY KEY,
-	expires_at BIGINT NOT NULL
 );
 CREATE TABLE tenant (
 	name       TEXT NOT NULL PRIMARY KEY,
