@@ -96,8 +96,6 @@ func newWorld(t *testing.T, d *db.DB) *world {
 	return open(t, d, &sellers{})
 }
 
-func number(n int) *int { return &n }
-
 // region opens a region with so many vCPU left, of a seller of its name.
 func (w *world) region(t *testing.T, name, country string, vcpu int, price string, claims ...policy.Claim) {
 	t.Helper()
@@ -112,7 +110,7 @@ func (w *world) region(t *testing.T, name, country string, vcpu int, price strin
 func (w *world) stock1(t *testing.T, name string, vcpu int) {
 	t.Helper()
 	told := wire.Inventory{Driver: "fake", Kinds: []string{"instance", "block-storage"}, Inventory: driver.Inventory{
-		Zones: []string{"a", "b"}, Free: driver.Capacity{VCPU: number(vcpu), DiskGB: number(1000)},
+		Zones: []string{"a", "b"}, Free: driver.Capacity{VCPU: new(vcpu), DiskGB: new(1000)},
 		InstanceSKUs: []driver.InstanceSKU{{SKU: driver.SKU{Name: name + "-s"}, VCPU: 2, RAMGiB: 4}},
 		StorageSKUs:  []driver.StorageSKU{{SKU: driver.SKU{Name: name + "-disk"}}},
 	}}
