@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/kontor-cloud/kontor/audit"
+	"github.com/kontor-cloud/kontor/market"
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/telemetry"
@@ -26,6 +27,7 @@ type Config struct {
 	Resources *resource.Store
 	Tenants   *tenant.Store
 	Providers *provider.Store
+	Market    *market.Store
 	URL       string          // where clients reach it: http://host:port, without a slash at the end
 	AgentURL  string          // where agents do
 	Lenient   bool            // agents ignore references to what does not exist, as the public suite wants

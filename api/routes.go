@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"runtime/debug"
+	"slices"
 
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/resource"
@@ -77,7 +78,7 @@ func (s *server) routes() []route {
 		permission{provider: "seca.activitylog", version: "v1beta1", resource: "activity-logs", verb: "list"},
 		nil, (*call).listActivity,
 	})
-	return append(rs, ownRoutes()...)
+	return slices.Concat(rs, ownRoutes(), marketRoutes())
 }
 
 // kindRoutes makes the operations of a kind out of its row.

@@ -141,3 +141,20 @@ func (l *List) ErrAt(place func(pointer string) string) error {
 	}
 	return &Error{Kind: Invalid, Err: errors.New(strings.Join(lines, "\n")), Sources: l.sources}
 }
+
+// Within puts what an error is about below a JSON pointer: /name of a part is /spec/name of the whole.
+func Within(err error, pointer string) error {
+	f, ok := errors.AsType[*Error](err)
+	if !ok {
+		return err
+	}
+	moved := *f
+	moved.Sources = make([]Source, len(f.Sources))
+	for i, s := range f.Sources {
+		if s.Parameter == "" {
+			s.Pointer = pointer + s.Pointer
+		}
+		moved.Sources[i] = s
+	}
+	return &moved
+}

@@ -254,6 +254,23 @@ func Summary(d *placement.Decision) string {
 	return strings.Join(words, ", ")
 }
 
+// An Explanation is a decision with what people ask first.
+type Explanation struct {
+	Record    *placement.Decision  `json:"record"`
+	Summary   string               `json:"summary"`
+	Nearest   *placement.Exclusion `json:"nearest,omitempty"` // the region that lacks least
+	Signature Signature            `json:"signature"`
+}
+
+// Explain says what a decision is about.
+func Explain(d *Decided) Explanation {
+	e := Explanation{Record: d.Decision, Summary: Summary(d.Decision), Signature: d.Signature}
+	if near, found := Nearest(d.Decision); found {
+		e.Nearest = &near
+	}
+	return e
+}
+
 // Nearest is the region that lacks least: one thing alone, and of those the one that is
 // missed by the smallest share.
 func Nearest(d *placement.Decision) (placement.Exclusion, bool) {

@@ -25,7 +25,8 @@ func policyCommand(a *app) *cobra.Command {
 		return policy.Load(os.DirFS(dir))
 	}
 	c := family("policy", "Write and test sovereignty policies",
-		a.policyTest(data), a.policyCheck(data), a.policyPresets(data), a.policyShow(data), a.policyVocabulary())
+		a.policyTest(data), a.policyCheck(data), a.policyPresets(data), a.policyShow(data), a.policyVocabulary(),
+		a.policySave(data), a.listCommand(savedPolicy), a.removeCommand(savedPolicy))
 	c.PersistentFlags().StringVar(&dir, "data", "", "directory whose countries.yaml, laws.yaml, schemes.yaml, seal.yaml and policies/ take the place of the built-in ones")
 	return c
 }
@@ -133,15 +134,17 @@ func (a *app) policyPresets(data func() (*policy.Data, error)) *cobra.Command {
 
 func (a *app) policyShow(data func() (*policy.Data, error)) *cobra.Command {
 	return &cobra.Command{
-		Use: "show PRESET", Short: "Show a ready-made policy, to begin one's own with", Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		Use: "show NAME[@VERSION]", Short: "Show a ready-made policy, to begin one's own with, or one of the tenant's", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
 			d, err := data()
 			if err != nil {
 				return err
 			}
 			p, err := d.Preset(args[0])
 			if err != nil {
-				return hinted{err, "kontor policy presets"}
+				if p, err = a.findPolicy(c.Context(), args[0]); err != nil {
+					return hinted{err, "kontor policy presets, kontor policy list"}
+				}
 			}
 			if a.output == "json" {
 				return a.write(p)
