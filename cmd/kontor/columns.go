@@ -95,6 +95,13 @@ var columnsOf = map[string][]column{
 		{"APPROVED", text("spec.approvedAt"), false},
 	},
 	"quota":           {{"LIMIT", first(text("spec.limit"), func(any) string { return "none" }), false}, {"USED", text("status.used"), false}},
+	"quote": {
+		{"STATE", text("status.state"), false}, {"UNTIL", text("status.validUntil"), false}, {"AN HOUR", text("status.hourly"), false}, {"ORDER", text("status.order"), false},
+	},
+	"order": {
+		{"STATE", text("status.state"), false}, {"AN HOUR", text("status.price.hourly"), false}, {"DRIFT", text("status.drift.summary"), false}, {"DECISION", text("status.decision"), true},
+	},
+	"policy":          {{"VERSION", text("spec.version"), false}, {"TITLE", text("spec.title"), false}},
 	"service-account": {{"ACCOUNT", text("status.account"), false}, {"DISABLED", text("spec.disabled"), false}},
 	"account":         {{"OPERATOR", text("spec.operator"), false}, {"DISABLED", text("spec.disabled"), false}, {"TENANTS", text("spec.tenants"), false}},
 }

@@ -160,7 +160,7 @@ func (a *app) replayHere(ctx context.Context, id, key string) error {
 	if err != nil {
 		return err
 	}
-	bundle, err := a.bundle(ctx, i.Metadata.Name)
+	bundle, err := a.exported(ctx, i.Metadata.Name)
 	if err != nil {
 		return err
 	}
@@ -192,8 +192,8 @@ func (a *app) replay(r io.Reader, trusted func(key string) bool) error {
 	return nil
 }
 
-// bundle reads the export of a decision.
-func (a *app) bundle(ctx context.Context, decision string) ([]byte, error) {
+// exported reads the export of a decision.
+func (a *app) exported(ctx context.Context, decision string) ([]byte, error) {
 	p, err := a.complete(ctx, needTenant, client.Place{})
 	if err != nil {
 		return nil, err
@@ -232,7 +232,7 @@ whoever has it can make it again with "kontor replay -f", on any machine, withou
 			if err != nil {
 				return err
 			}
-			b, err := a.bundle(c.Context(), i.Metadata.Name)
+			b, err := a.exported(c.Context(), i.Metadata.Name)
 			if err != nil {
 				return err
 			}
