@@ -56,8 +56,14 @@ func (c *call) tenantDocumentOf(kind, collection, name string, made time.Time, s
 	return d
 }
 
+// policyStatus names the content of a version, as decisions do.
+type policyStatus struct {
+	Digest    policy.Digest `json:"digest"`
+	DeletedAt time.Time     `json:"deletedAt,omitzero"`
+}
+
 func presetDocument(p *policy.Policy) (seca.Document, error) {
-	d := ownDocument("policy", "policies", p.Name, time.Time{}, p, map[string]any{"digest": p.Digest()})
+	d := ownDocument("policy", "policies", p.Name, time.Time{}, p, policyStatus{Digest: p.Digest()})
 	d.Metadata.ResourceVersion = int64(p.Version)
 	return d, nil
 }
@@ -74,6 +80,10 @@ func (c *call) onePreset() (reply, error) {
 	return ok(presetDocument(p))
 }
 
+type decisionKey struct {
+	Public []byte `json:"public"` // Ed25519
+}
+
 // listDecisionKeys tells by which keys decisions are signed, so that one that comes from
 // somewhere else can be believed.
 func (c *call) listDecisionKeys() (reply, error) {
@@ -82,16 +92,12 @@ func (c *call) listDecisionKeys() (reply, error) {
 		return reply{}, err
 	}
 	return ownList(c, "decision-keys", all, func(k market.Key) (seca.Document, error) {
-		return ownDocument("decision-key", "decision-keys", k.ID, k.CreatedAt, map[string]any{"public": k.Public}, nil), nil
+		return ownDocument("decision-key", "decision-keys", k.ID, k.CreatedAt, decisionKey{k.Public}, nil), nil
 	})
 }
 
 func (c *call) policyDocument(p *market.Saved) (seca.Document, error) {
-	status := map[string]any{"digest": p.Digest()}
-	if !p.DeletedAt.IsZero() {
-		status["deletedAt"] = p.DeletedAt
-	}
-	d := c.tenantDocumentOf("policy", "policies", p.Name, p.CreatedAt, p.Policy, status)
+	d := c.tenantDocumentOf("policy", "policies", p.Name, p.CreatedAt, p.Policy, policyStatus{p.Digest(), p.DeletedAt})
 	d.Metadata.ResourceVersion = int64(p.Version)
 	return d, nil
 }
@@ -118,9 +124,7 @@ func (c *call) onePolicy() (reply, error) {
 }
 
 func (c *call) putPolicy() (reply, error) {
-	var in struct {
-		Spec policy.Policy `json:"spec"`
-	}
+	var in withSpec[policy.Policy]
 	if err := c.body(&in); err != nil {
 		return reply{}, err
 	}
@@ -154,6 +158,11 @@ type quoteSpec struct {
 	ValidFor  string          `json:"validFor,omitempty"`
 }
 
+// quotedSpec is what is kept of it.
+type quotedSpec struct {
+	Documents json.RawMessage `json:"documents,omitempty"`
+}
+
 // quoteStatus is what he gets.
 type quoteStatus struct {
 	State      string    `json:"state"` // open, ordered or expired
@@ -171,14 +180,12 @@ func (c *call) quoteDocument(q *market.Quote) (seca.Document, error) {
 	case !time.Now().Before(q.ValidUntil):
 		state = "expired"
 	}
-	return c.tenantDocumentOf("quote", "quotes", q.ID, q.CreatedAt, map[string]any{"documents": q.Documents},
+	return c.tenantDocumentOf("quote", "quotes", q.ID, q.CreatedAt, quotedSpec{q.Documents},
 		quoteStatus{state, q.Decision, q.ValidUntil, q.Terms, q.Order}), nil
 }
 
 func (c *call) newQuote() (reply, error) {
-	var in struct {
-		Spec quoteSpec `json:"spec"`
-	}
+	var in withSpec[quoteSpec]
 	if err := c.body(&in); err != nil {
 		return reply{}, err
 	}
@@ -223,6 +230,11 @@ func (c *call) order() (reply, error) {
 	return reply{status: http.StatusCreated, body: d}, err
 }
 
+type orderSpec struct {
+	Quote     string          `json:"quote"`
+	Documents json.RawMessage `json:"documents,omitempty"`
+}
+
 // orderStatus is what became of an order.
 type orderStatus struct {
 	State    string        `json:"state"` // running or ended
@@ -238,7 +250,7 @@ func (c *call) orderDocument(o *market.Order) (seca.Document, error) {
 	if !o.EndedAt.IsZero() {
 		state = "ended"
 	}
-	return c.tenantDocumentOf("order", "orders", o.ID, o.CreatedAt, map[string]any{"quote": o.Quote.ID, "documents": o.Quote.Documents},
+	return c.tenantDocumentOf("order", "orders", o.ID, o.CreatedAt, orderSpec{o.Quote.ID, o.Quote.Documents},
 		orderStatus{state, o.Quote.Decision, price, o.Quote.Terms, o.EndedAt}), err
 }
 

@@ -3,6 +3,8 @@ package api
 import (
 	"github.com/kontor-cloud/kontor/audit"
 	"github.com/kontor-cloud/kontor/job"
+	"github.com/kontor-cloud/kontor/market"
+	"github.com/kontor-cloud/kontor/policy"
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/tenant"
 )
@@ -19,7 +21,15 @@ var (
 	keys           = document{"Key", struct{}{}, keyStatus{}, nil}
 	orphans        = document{"RegionOrphan", provider.Orphan{}, nil, nil}
 	jobs           = document{"Job", struct{}{}, job.Outcome{}, nil}
+	rules          = document{"SavedPolicy", policy.Policy{}, policyStatus{}, nil}
+	decisionKeys   = document{"DecisionKey", decisionKey{}, nil, nil}
+	quoted         = document{"Quote", quotedSpec{}, quoteStatus{}, nil}
+	ordered        = document{"Order", orderSpec{}, orderStatus{}, nil}
+	decided        = document{"KeptDecision", struct{}{}, market.Explanation{}, nil}
 )
+
+// one is what follows the path of a collection.
+const one = "/{name}"
 
 // ownOperations tells of Kontor's own provider, by what follows its base.
 var ownOperations = map[string]operation{
@@ -46,6 +56,22 @@ var ownOperations = map[string]operation{
 
 	"GET /keys":         {id: "listKeys", summary: "The keys that the exchange has, never what they are.", out: list{keys}, query: pages},
 	"POST /keys/rotate": {id: "rotateKeys", summary: "Sign tokens with a new key from now on.", out: signingKey{}, status: []int{201}},
+
+	"GET /policies":                      {id: "listReadyPolicies", summary: "The ready-made policies.", out: list{rules}, query: pages},
+	"GET /policies/{name}":               {id: "getReadyPolicy", summary: "One ready-made policy.", out: rules},
+	"GET /decision-keys":                 {id: "listDecisionKeys", summary: "The public keys by which decisions are signed.", out: list{decisionKeys}, query: pages},
+	"GET " + policies:                    {id: "listPolicies", summary: "The policies that a tenant has defined.", out: list{rules}, query: pages},
+	"GET " + policies + one:              {id: "getPolicy", summary: "One policy, its newest version or another.", out: rules, query: "version"},
+	"PUT " + policies + one:              {id: "putPolicy", summary: "Keep a policy as the next version of its name.", in: withSpec[policy.Policy]{}, out: rules, status: []int{200, 201}, query: "ifUnmodifiedSince"},
+	"DELETE " + policies + one:           {id: "deletePolicy", summary: "Take a policy out of use; its versions stay readable.", status: []int{202}},
+	"GET " + quotes:                      {id: "listQuotes", summary: "The quotes of a tenant.", out: list{quoted}, query: pages},
+	"POST " + quotes:                     {id: "createQuote", summary: "Decide by rule where something can run, and keep price and capacity for a while.", in: withSpec[quoteSpec]{}, out: quoted, status: []int{201}},
+	"GET " + quotes + one:                {id: "getQuote", summary: "One quote.", out: quoted},
+	"POST " + quotes + one + "/order":    {id: "orderQuote", summary: "Order what a quote has offered. To do it again gives the same order.", out: ordered, status: []int{201}},
+	"GET " + orders:                      {id: "listOrders", summary: "The orders of a tenant.", out: list{ordered}, query: pages},
+	"GET " + orders + one:                {id: "getOrder", summary: "One order, and what it costs now.", out: ordered},
+	"GET " + decisions + one:             {id: "getDecision", summary: "One decision: where, and why nowhere else.", out: decided},
+	"GET " + decisions + one + "/export": {id: "exportDecision", summary: "A decision with all that it depended on, to be made again anywhere.", media: "application/x-ndjson"},
 
 	"GET /accounts":                             {id: "listAccounts", summary: "All accounts.", out: list{accounts}, query: pages},
 	"GET /accounts/{name}":                      {id: "getAccount", summary: "One account.", out: accounts},

@@ -9,8 +9,10 @@
 package openapi
 
 import (
+	"encoding"
 	"encoding/json"
 	"fmt"
+	"path"
 	"reflect"
 	"strconv"
 	"strings"
@@ -63,6 +65,7 @@ func (s *Schemas) Define(name string, schema Schema) Schema {
 var (
 	timeType      = reflect.TypeFor[time.Time]()
 	rawType       = reflect.TypeFor[json.RawMessage]()
+	textType      = reflect.TypeFor[encoding.TextMarshaler]()
 	describerType = reflect.TypeFor[Describer]()
 )
 
@@ -72,12 +75,17 @@ func (s *Schemas) of(t reflect.Type) Schema {
 		return Schema{"type": "string", "format": "date-time"}
 	case t == rawType || t.Kind() == reflect.Interface:
 		return Schema{}
+	case t.Implements(textType) && !t.Implements(describerType): // an amount, a digest: what is written is a text
+		return Schema{"type": "string"}
 	case t.Kind() == reflect.Pointer:
 		return s.of(t.Elem())
 	case NameOf(t) == "":
 		return s.shape(t)
 	}
 	name := NameOf(t)
+	if other := s.types[name]; other != nil && other != t { // of two packages
+		name = capital(path.Base(t.PkgPath())) + name
+	}
 	if s.types[name] == t {
 		return Ref(name)
 	}
@@ -95,8 +103,10 @@ func NameOf(t reflect.Type) string {
 	if t.PkgPath() == "" || strings.Contains(t.Name(), "[") || t.Name() == "" {
 		return ""
 	}
-	return strings.ToUpper(t.Name()[:1]) + t.Name()[1:]
+	return capital(t.Name())
 }
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 func (s *Schemas) shape(t reflect.Type) Schema {
 	if t.Implements(describerType) {

@@ -94,7 +94,7 @@ var columnsOf = map[string][]column{
 		{"NATIVE", text("spec.native"), false},
 		{"APPROVED", text("spec.approvedAt"), false},
 	},
-	"quota":           {{"LIMIT", first(text("spec.limit"), func(any) string { return "none" }), false}, {"USED", text("status.used"), false}},
+	"quota": {{"LIMIT", first(text("spec.limit"), func(any) string { return "none" }), false}, {"USED", text("status.used"), false}},
 	"quote": {
 		{"STATE", text("status.state"), false}, {"UNTIL", text("status.validUntil"), false}, {"AN HOUR", text("status.hourly"), false}, {"ORDER", text("status.order"), false},
 	},
