@@ -57,6 +57,17 @@ authority.certificate bytea NOT NULL
 authority.created_at bigint NOT NULL
 authority authority_pkey PRIMARY KEY (id)
 CREATE UNIQUE INDEX authority_pkey ON authority USING btree (id)
+claim.id text COLLATE C NOT NULL
+claim.participant text COLLATE C NOT NULL
+claim.body text COLLATE C NOT NULL
+claim.source text COLLATE C NOT NULL
+claim.by_account text COLLATE C NOT NULL
+claim.created_at bigint NOT NULL
+claim.withdrawn_at bigint NOT NULL
+claim claim_participant_fkey FOREIGN KEY (participant) REFERENCES participant(name) ON DELETE CASCADE
+claim claim_pkey PRIMARY KEY (id)
+CREATE INDEX claim_participant ON claim USING btree (participant, created_at, id)
+CREATE UNIQUE INDEX claim_pkey ON claim USING btree (id)
 data_key.id text COLLATE C NOT NULL
 data_key.purpose text COLLATE C NOT NULL
 data_key.wrapper text COLLATE C NOT NULL
@@ -176,6 +187,35 @@ orphan.approved_at bigint NOT NULL
 orphan orphan_pkey PRIMARY KEY (region, id)
 orphan orphan_region_fkey FOREIGN KEY (region) REFERENCES region(name) ON DELETE CASCADE
 CREATE UNIQUE INDEX orphan_pkey ON orphan USING btree (region, id)
+participant.name text COLLATE C NOT NULL
+participant.profile jsonb NOT NULL
+participant.state text COLLATE C NOT NULL
+participant.applied_at bigint NOT NULL
+participant.approved_at bigint NOT NULL
+participant participant_pkey PRIMARY KEY (name)
+CREATE UNIQUE INDEX participant_pkey ON participant USING btree (name)
+CREATE INDEX participant_state ON participant USING btree (state, applied_at)
+participant_change.one bigint NOT NULL
+participant_change.changes bigint NOT NULL
+participant_change participant_change_one_check CHECK ((one = 1))
+participant_change participant_change_pkey PRIMARY KEY (one)
+CREATE UNIQUE INDEX participant_change_pkey ON participant_change USING btree (one)
+participant_key.id text COLLATE C NOT NULL
+participant_key.participant text COLLATE C NOT NULL
+participant_key.public bytea NOT NULL
+participant_key.created_at bigint NOT NULL
+participant_key.revoked_at bigint NOT NULL
+participant_key participant_key_participant_fkey FOREIGN KEY (participant) REFERENCES participant(name) ON DELETE CASCADE
+participant_key participant_key_pkey PRIMARY KEY (id)
+CREATE INDEX participant_key_participant ON participant_key USING btree (participant)
+CREATE UNIQUE INDEX participant_key_pkey ON participant_key USING btree (id)
+participant_member.participant text COLLATE C NOT NULL
+participant_member.account text COLLATE C NOT NULL
+participant_member participant_member_account_fkey FOREIGN KEY (account) REFERENCES account(id) ON DELETE CASCADE
+participant_member participant_member_participant_fkey FOREIGN KEY (participant) REFERENCES participant(name) ON DELETE CASCADE
+participant_member participant_member_pkey PRIMARY KEY (participant, account)
+CREATE INDEX participant_member_account ON participant_member USING btree (account)
+CREATE UNIQUE INDEX participant_member_pkey ON participant_member USING btree (participant, account)
 policy.tenant text COLLATE C NOT NULL
 policy.name text COLLATE C NOT NULL
 policy.version bigint NOT NULL
@@ -185,6 +225,15 @@ policy.deleted_at bigint NOT NULL
 policy policy_pkey PRIMARY KEY (tenant, name, version)
 policy policy_tenant_fkey FOREIGN KEY (tenant) REFERENCES tenant(name) ON DELETE CASCADE
 CREATE UNIQUE INDEX policy_pkey ON policy USING btree (tenant, name, version)
+price_sheet.provider text COLLATE C NOT NULL
+price_sheet.version bigint NOT NULL
+price_sheet.body text COLLATE C NOT NULL
+price_sheet.digest text COLLATE C NOT NULL
+price_sheet.key text COLLATE C NOT NULL
+price_sheet.published_at bigint NOT NULL
+price_sheet price_sheet_pkey PRIMARY KEY (provider, version)
+price_sheet price_sheet_provider_fkey FOREIGN KEY (provider) REFERENCES participant(name)
+CREATE UNIQUE INDEX price_sheet_pkey ON price_sheet USING btree (provider, version)
 promise.region text COLLATE C NOT NULL
 promise.count bigint NOT NULL
 promise promise_pkey PRIMARY KEY (region)
@@ -202,6 +251,13 @@ purchase purchase_tenant_fkey FOREIGN KEY (tenant) REFERENCES tenant(name) ON DE
 CREATE UNIQUE INDEX purchase_pkey ON purchase USING btree (id)
 CREATE UNIQUE INDEX purchase_quote_key ON purchase USING btree (quote)
 CREATE INDEX purchase_tenant ON purchase USING btree (tenant, id)
+quota.tenant text COLLATE C NOT NULL
+quota.meter text COLLATE C NOT NULL
+quota.most bigint NOT NULL
+quota.changed_at bigint NOT NULL
+quota quota_pkey PRIMARY KEY (tenant, meter)
+quota quota_tenant_fkey FOREIGN KEY (tenant) REFERENCES tenant(name) ON DELETE CASCADE
+CREATE UNIQUE INDEX quota_pkey ON quota USING btree (tenant, meter)
 quote.id text COLLATE C NOT NULL
 quote.tenant text COLLATE C NOT NULL
 quote.decision text COLLATE C NOT NULL
@@ -227,6 +283,7 @@ region.annotations jsonb NOT NULL
 region.created_at bigint NOT NULL
 region.inventory jsonb NOT NULL
 region.inventory_at bigint NOT NULL
+region.provider text COLLATE C NOT NULL DEFAULT ''::text
 region region_pkey PRIMARY KEY (name)
 region region_position_key UNIQUE ("position")
 CREATE UNIQUE INDEX region_pkey ON region USING btree (name)
@@ -269,12 +326,17 @@ resource.created_at bigint NOT NULL
 resource.modified_at bigint NOT NULL
 resource.deleted_at bigint
 resource.gone_at bigint
+resource.vcpu bigint
+resource.ram_gib bigint
+resource.gpu bigint
+resource.storage_gb bigint
 resource.host text COLLATE C
 resource.decision text COLLATE C
 resource resource_pkey PRIMARY KEY (id)
 CREATE INDEX resource_feed ON resource USING btree (COALESCE(host, region), wanted_revision)
 CREATE UNIQUE INDEX resource_host ON resource USING btree (COALESCE(host, region), urn) WHERE ((gone_at IS NULL) AND (workspace = ''::text))
 CREATE UNIQUE INDEX resource_live ON resource USING btree (region, urn) WHERE (gone_at IS NULL)
+CREATE INDEX resource_owner ON resource USING btree (tenant, kind, vcpu, ram_gib, gpu, storage_gb) WHERE (gone_at IS NULL)
 CREATE UNIQUE INDEX resource_pkey ON resource USING btree (id)
 CREATE INDEX resource_place ON resource USING btree (region, tenant, workspace, kind, urn) WHERE (gone_at IS NULL)
 CREATE INDEX resource_shown ON resource USING btree (region, tenant, revision) WHERE (host IS NOT NULL)
@@ -284,6 +346,10 @@ signing_key.sealed bytea NOT NULL
 signing_key.created_at bigint NOT NULL
 signing_key signing_key_pkey PRIMARY KEY (id)
 CREATE UNIQUE INDEX signing_key_pkey ON signing_key USING btree (id)
+spent.id text COLLATE C NOT NULL
+spent.expires_at bigint NOT NULL
+spent spent_pkey PRIMARY KEY (id)
+CREATE UNIQUE INDEX spent_pkey ON spent USING btree (id)
 tenant.name text COLLATE C NOT NULL
 tenant.display text COLLATE C NOT NULL
 tenant.created_at bigint NOT NULL

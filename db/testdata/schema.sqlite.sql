@@ -55,6 +55,16 @@ CREATE TABLE authority (
 	certificate BYTEA NOT NULL,
 	created_at  BIGINT NOT NULL
 );
+CREATE TABLE claim (
+	id           TEXT NOT NULL PRIMARY KEY,
+	participant  TEXT NOT NULL REFERENCES participant (name) ON DELETE CASCADE,
+	body         TEXT NOT NULL, -- JSON, as its author wrote it
+	source       TEXT NOT NULL,
+	by_account   TEXT NOT NULL,
+	created_at   BIGINT NOT NULL,
+	withdrawn_at BIGINT NOT NULL
+);
+CREATE INDEX claim_participant ON claim (participant, created_at, id);
 CREATE TABLE data_key (
 	id         TEXT NOT NULL PRIMARY KEY,
 	purpose    TEXT NOT NULL,   -- TABLE.COLUMN
@@ -165,6 +175,32 @@ CREATE TABLE orphan (
 	approved_at BIGINT NOT NULL,
 	PRIMARY KEY (region, id)
 );
+CREATE TABLE participant (
+	name        TEXT NOT NULL PRIMARY KEY,
+	profile     JSONB NOT NULL, -- as it applied
+	state       TEXT NOT NULL,
+	applied_at  BIGINT NOT NULL,
+	approved_at BIGINT NOT NULL
+);
+CREATE INDEX participant_state ON participant (state, applied_at);
+CREATE TABLE participant_change (
+	one     BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
+	changes BIGINT NOT NULL
+);
+CREATE TABLE participant_key (
+	id          TEXT NOT NULL PRIMARY KEY, -- of nobody else, ever
+	participant TEXT NOT NULL REFERENCES participant (name) ON DELETE CASCADE,
+	public      BYTEA NOT NULL,
+	created_at  BIGINT NOT NULL,
+	revoked_at  BIGINT NOT NULL
+);
+CREATE INDEX participant_key_participant ON participant_key (participant);
+CREATE TABLE participant_member (
+	participant TEXT NOT NULL REFERENCES participant (name) ON DELETE CASCADE,
+	account     TEXT NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+	PRIMARY KEY (participant, account)
+);
+CREATE INDEX participant_member_account ON participant_member (account);
 CREATE TABLE policy (
 	tenant     TEXT NOT NULL REFERENCES tenant (name) ON DELETE CASCADE,
 	name       TEXT NOT NULL,
@@ -173,6 +209,15 @@ CREATE TABLE policy (
 	created_at BIGINT NOT NULL,
 	deleted_at BIGINT NOT NULL,
 	PRIMARY KEY (tenant, name, version)
+);
+CREATE TABLE price_sheet (
+	provider     TEXT NOT NULL REFERENCES participant (name),
+	version      BIGINT NOT NULL,
+	body         TEXT NOT NULL, -- JSON, with the signature
+	digest       TEXT NOT NULL,
+	key          TEXT NOT NULL,
+	published_at BIGINT NOT NULL,
+	PRIMARY KEY (provider, version)
 );
 CREATE TABLE promise (
 	region TEXT NOT NULL PRIMARY KEY REFERENCES region (name) ON DELETE CASCADE,
@@ -186,6 +231,13 @@ CREATE TABLE purchase (
 	ended_at   BIGINT NOT NULL
 );
 CREATE INDEX purchase_tenant ON purchase (tenant, id);
+CREATE TABLE quota (
+    tenant     TEXT NOT NULL REFERENCES tenant (name) ON DELETE CASCADE,
+    meter      TEXT NOT NULL,
+    most       BIGINT NOT NULL,
+    changed_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, meter)
+);
 CREATE TABLE quote (
 	id          TEXT NOT NULL PRIMARY KEY,
 	tenant      TEXT NOT NULL REFERENCES tenant (name) ON DELETE CASCADE,
@@ -210,7 +262,7 @@ CREATE TABLE region (
 	created_at   BIGINT NOT NULL,
 	inventory    JSONB NOT NULL,
 	inventory_at BIGINT NOT NULL
-);
+, provider TEXT NOT NULL DEFAULT '');
 CREATE TABLE reservation (
 	quote  TEXT NOT NULL REFERENCES quote (id) ON DELETE CASCADE,
 	region TEXT NOT NULL REFERENCES region (name) ON DELETE CASCADE,
@@ -249,10 +301,11 @@ CREATE TABLE resource (
     modified_at     BIGINT NOT NULL,
     deleted_at      BIGINT,                 -- when its deletion was accepted
     gone_at         BIGINT                  -- when it was seen to be gone; the row is a tombstone
-, host TEXT, decision TEXT);
+, vcpu BIGINT, ram_gib BIGINT, gpu BIGINT, storage_gb BIGINT, host TEXT, decision TEXT);
 CREATE INDEX resource_feed ON resource (COALESCE(host, region), wanted_revision);
 CREATE UNIQUE INDEX resource_host ON resource (COALESCE(host, region), urn) WHERE gone_at IS NULL AND workspace = '';
 CREATE UNIQUE INDEX resource_live ON resource (region, urn) WHERE gone_at IS NULL;
+CREATE INDEX resource_owner ON resource (tenant, kind, vcpu, ram_gib, gpu, storage_gb) WHERE gone_at IS NULL;
 CREATE INDEX resource_place ON resource (region, tenant, workspace, kind, urn) WHERE gone_at IS NULL;
 CREATE INDEX resource_shown ON resource (region, tenant, revision) WHERE host IS NOT NULL;
 CREATE INDEX resource_tombstone ON resource (region, urn, id) WHERE gone_at IS NOT NULL;
@@ -260,6 +313,10 @@ CREATE TABLE signing_key (
 	id         TEXT NOT NULL PRIMARY KEY,
 	sealed    BYTEA NOT NULL,
 	created_at BIGINT NOT NULL
+);
+CREATE TABLE spent (
+	id         TEXT NOT NULL PRIMARY KEY,
+	expires_at BIGINT NOT NULL
 );
 CREATE TABLE tenant (
 	name       TEXT NOT NULL PRIMARY KEY,
