@@ -22,7 +22,7 @@ var (
 	orphans        = document{"RegionOrphan", provider.Orphan{}, nil, nil}
 	jobs           = document{"Job", struct{}{}, job.Outcome{}, nil}
 	rules          = document{"SavedPolicy", policy.Policy{}, policyStatus{}, nil}
-	decisionKeys   = document{"DecisionKey", decisionKey{}, nil, nil}
+	decisionKeys   = document{"KeyOfDecisions", decisionKey{}, nil, nil}
 	quoted         = document{"Quote", quotedSpec{}, quoteStatus{}, nil}
 	ordered        = document{"Order", orderSpec{}, orderStatus{}, nil}
 	decided        = document{"KeptDecision", struct{}{}, market.Explanation{}, nil}
