@@ -81,19 +81,17 @@ func scanRegion(scan func(...any) error) (*Region, error) {
 }
 
 // AgentVersions tells of each region that has ever reported which version its
-// agent had then.
+// agent had then. The database may be older than this program.
 func AgentVersions(ctx context.Context, q db.Querier) (map[string]string, error) {
-	all, err := db.All(ctx, q, scanRegion, regionColumns)
-	if err != nil {
-		return nil, err
-	}
 	versions := map[string]string{}
-	for _, r := range all {
-		if !r.InventoryAt.IsZero() {
-			versions[r.Name] = r.AgentVersion
-		}
-	}
-	return versions, nil
+	_, err := db.All(ctx, q, func(scan func(...any) error) (struct{}, error) {
+		var name string
+		var told wire.Inventory
+		err := scan(&name, db.JSON(&told))
+		versions[name] = told.Version
+		return struct{}{}, err
+	}, `SELECT name, inventory FROM region WHERE inventory_at > 0`)
+	return versions, err
 }
 
 // A Snapshot is all regions at one moment. It never changes, and neither must

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -142,9 +143,14 @@ func (a *app) policyShow(data func() (*policy.Data, error)) *cobra.Command {
 			}
 			p, err := d.Preset(args[0])
 			if err != nil {
-				if p, err = a.findPolicy(c.Context(), args[0]); err != nil {
-					return hinted{err, "kontor policy presets, kontor policy list"}
+				saved, saying := a.findPolicy(c.Context(), args[0])
+				if usage := (usageError{}); errors.As(saying, &usage) { // without an exchange there are ready-made ones alone
+					saying = err
 				}
+				if saying != nil {
+					return hinted{saying, "kontor policy presets, kontor policy list"}
+				}
+				p = saved
 			}
 			if a.output == "json" {
 				return a.write(p)

@@ -275,14 +275,19 @@ func ofTenant(name, collection string, verbs ...string) kind {
 	}
 }
 
+var (
+	quoteKind = ofTenant("quote", "quotes")
+	orderKind = ofTenant("order", "orders")
+)
+
 func ordersCommand(a *app) *cobra.Command {
-	c := a.listCommand(ofTenant("order", "orders"))
+	c := a.listCommand(orderKind)
 	c.Use, c.Short, c.Aliases = "orders", "List what was ordered", nil
 	return c
 }
 
 func quotesCommand(a *app) *cobra.Command {
-	c := a.listCommand(ofTenant("quote", "quotes"))
+	c := a.listCommand(quoteKind)
 	c.Use, c.Short, c.Aliases = "quotes", "List quotes", nil
 	return c
 }
