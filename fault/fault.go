@@ -144,6 +144,11 @@ func (l *List) ErrAt(place func(pointer string) string) error {
 
 // Within puts what an error is about below a JSON pointer: /name of a part is /spec/name of the whole.
 func Within(err error, pointer string) error {
+	return Moved(err, func(at string) string { return pointer + at })
+}
+
+// Moved changes the JSON pointers of an error to where its reader finds the fields.
+func Moved(err error, to func(pointer string) string) error {
 	f, ok := errors.AsType[*Error](err)
 	if !ok {
 		return err
@@ -152,7 +157,7 @@ func Within(err error, pointer string) error {
 	moved.Sources = make([]Source, len(f.Sources))
 	for i, s := range f.Sources {
 		if s.Parameter == "" {
-			s.Pointer = pointer + s.Pointer
+			s.Pointer = to(s.Pointer)
 		}
 		moved.Sources[i] = s
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -23,7 +24,7 @@ func pair(t *testing.T, name string) (all []Write) {
 			if k == workspaces {
 				u = k.URN("t1", "", "", workspace)
 			}
-			all = append(all, Write{k, u, Input{Spec: json.RawMessage(x.spec)}, virtual(host)})
+			all = append(all, Write{Kind: k, URN: u, Input: Input{Spec: json.RawMessage(x.spec)}, Env: virtual(host)})
 		}
 	}
 	return all
@@ -89,6 +90,57 @@ func TestManyMakeAtTheSameHosts(t *testing.T) {
 		wg.Wait()
 		if all, _, _, err := s.Since(t.Context(), "eu", "t1", "", 0, 1000); err != nil || len(all) != 8*6 {
 			t.Errorf("%d of %d, %v", len(all), 8*6, err)
+		}
+	})
+}
+
+func TestWorkspacesAreUnmadeAsOne(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		s := NewStore(d)
+		if err := s.makeAll(t.Context(), append(pair(t, "a"), pair(t, "b")...)); err != nil {
+			t.Fatal(err)
+		}
+		unmake := func(names ...string) error {
+			var announce func()
+			err := d.InTx(t.Context(), func(ctx context.Context, tx *db.Tx) (err error) {
+				announce, err = s.Unmake(ctx, tx, "eu", "t1", names)
+				return err
+			})
+			if err == nil {
+				announce()
+			}
+			return err
+		}
+		outside := Input{Spec: json.RawMessage(strings.Replace(instanceSpec, "block-storages/v1", "workspaces/a2/block-storages/v1", 1))}
+		if _, _, err := s.Put(t.Context(), kindOf(t, "instance"), kindOf(t, "instance").URN("t1", "b2", "", "thief"), outside, nil, virtual("r2")); err != nil {
+			t.Fatal(err)
+		}
+		if err := unmake("a1", "a2"); !errors.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "thief") {
+			t.Errorf("one is used from outside: %v", err)
+		}
+		_, changed := s.Changed("r2")
+		if err := unmake("a1", "b1", "b2"); err != nil {
+			t.Fatal(err)
+		}
+		if err := unmake("a2"); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-changed:
+		default:
+			t.Error("nobody told the agent of r2")
+		}
+		left, _, _, err := s.Since(t.Context(), "eu", "t1", "", 0, 1000)
+		if err != nil || len(left) != 13 {
+			t.Fatalf("%d resources, %v", len(left), err)
+		}
+		for _, r := range left {
+			if !r.Leaving() {
+				t.Errorf("%s stays", r.URN)
+			}
+		}
+		if err := unmake("a1", "a2", "b1", "b2"); err != nil {
+			t.Errorf("again: %v", err)
 		}
 	})
 }

@@ -252,9 +252,9 @@ func settleAll(ctx context.Context, tx *db.Tx, host string, changed []*Resource,
 }
 
 // shownFeed names the feed by which r's region shows what happened to it.
-func (r *Resource) shownFeed() string {
-	return site{region: r.Region, host: r.Host, tenant: r.URN.Tenant}.feed()
-}
+func (r *Resource) shownFeed() string { return r.site().feed() }
+
+func (r *Resource) site() site { return site{region: r.Region, host: r.Host, tenant: r.URN.Tenant} }
 
 // shownIn gives the next revision of each feed in which changes show. That of the host
 // is taken already; the locks of the others are taken in one order.

@@ -176,11 +176,6 @@ func bounded(ctx context.Context, tx *db.Tx, tenant string) (bool, error) {
 	return len(locked) > 0, err
 }
 
-// Placed returns the live workspaces that were placed by a decision.
-func (s *Store) Placed(ctx context.Context) ([]*Resource, error) {
-	return db.All(ctx, s.db, scan, `SELECT `+columns+` FROM resource WHERE workspace = '' AND kind = 'workspace' AND decision IS NOT NULL AND gone_at IS NULL`)
-}
-
 // next takes the lock under which the revisions of a feed commit in order.
 func next(ctx context.Context, tx *db.Tx, region string) (int64, error) {
 	return db.One(ctx, tx, db.Scan[int64], `INSERT INTO feed (region, revision) VALUES ($1, 1)
