@@ -30,7 +30,7 @@ var may = map[string]string{
 	"resource/resourcetest": "db",
 	// edges
 	"issuer": "fault tenant",
-	"api":    "audit db driver failpoint fault job market openapi policy seca urn wire telemetry tenant provider resource",
+	"api":    "audit blueprint db driver failpoint fault job market money offer openapi placement policy seca urn wire telemetry tenant provider resource",
 	"agent":  "driver failpoint fault seca urn wire telemetry",
 	"client": "fault seca urn resource",
 	"doctor": "driver fault",

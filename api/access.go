@@ -16,7 +16,10 @@ import (
 
 // authorize is the one place where tenants are kept apart. A denial never says
 // whether what was asked for exists.
-func (c *call) authorize(p permission) error {
+func (c *call) authorize(p permission) error { return c.authorizeAt(p, c.regionInPath()) }
+
+// authorizeAt is authorize for something in a region that the path does not name.
+func (c *call) authorizeAt(p permission, region string) error {
 	switch {
 	case p.open || p.anybody:
 		return nil
@@ -36,7 +39,7 @@ func (c *call) authorize(p permission) error {
 		return err
 	}
 	req := tenant.Request{
-		Provider: p.provider, Version: cmp.Or(p.version, "v1"), Tenant: c.at.Tenant, Region: c.regionInPath(), Workspace: c.at.Workspace,
+		Provider: p.provider, Version: cmp.Or(p.version, "v1"), Tenant: c.at.Tenant, Region: region, Workspace: c.at.Workspace,
 		Resource: c.filled(p.resource), Verb: p.verb,
 	}
 	if p.provider == "seca.workspace" && c.at.Name != "" {

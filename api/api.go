@@ -27,7 +27,7 @@ type Config struct {
 	Resources *resource.Store
 	Tenants   *tenant.Store
 	Providers *provider.Store
-	Market    *market.Store
+	Market    *market.Store   // nil: nothing is bought by rule, and there are no virtual regions
 	URL       string          // where clients reach it: http://host:port, without a slash at the end
 	AgentURL  string          // where agents do
 	Lenient   bool            // agents ignore references to what does not exist, as the public suite wants

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kontor-cloud/kontor/audit"
 	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/market"
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/tenant"
@@ -31,9 +32,12 @@ type call struct {
 	region *provider.Region // nil for global paths
 	at     urn.URN          // Tenant, Workspace, Network, Collection, Name, as far as the path has them
 
+	virtual *market.Virtual // if region is one
+
 	act      *audit.Act      // what the audit log will tell; nil if nothing
 	accepted int             // the status of success, for that
-	where    json.RawMessage // of the region, for all that is rendered
+	host     string          // of what was rendered last
+	where    json.RawMessage // of that, for all that it keeps
 	silent   bool            // its agent has not been heard of
 }
 
@@ -125,6 +129,9 @@ func (c *call) findRegion() error {
 		return nil
 	}
 	r, err := c.server.Providers.Find(c.ctx, name)
+	if errors.Is(err, fault.Missing) {
+		r, err = c.findVirtual(name)
+	}
 	c.region = r
 	return fault.Parameter(err, "region")
 }
@@ -206,16 +213,39 @@ func (c *call) ifVersion() (*int64, error) {
 	return &n, nil
 }
 
-// env is what the rules of kinds may look at.
-func (c *call) env() resource.Env {
+// env is what the rules of kinds may look at. spec is that of something to be made, nil if
+// nothing is.
+func (c *call) env(spec json.RawMessage) (resource.Env, error) {
+	e := c.bareEnv()
+	if c.virtual == nil || c.kind != nil && c.kind.Global {
+		return e, nil
+	}
+	host, err := c.hostOf(spec)
+	if err != nil {
+		return e, err
+	}
+	return c.hosted(e, host)
+}
+
+// names reports whether there is a region of a name, virtual or not.
+func (c *call) names(region string) bool {
+	if _, err := c.server.Providers.Snapshot().Region(region); err == nil {
+		return true
+	}
+	v, ok := market.VirtualNamed(region)
+	return ok && c.server.Market != nil && (v.Tenant == "" || v.Tenant == c.at.Tenant)
+}
+
+// bareEnv is env as far as no host is concerned.
+func (c *call) bareEnv() resource.Env {
 	x := c.server
 	e := resource.Env{
 		Suite: x.profile == Suite, Region: c.regionName(),
-		Regions: func(name string) bool { _, err := x.Providers.Snapshot().Region(name); return err == nil },
+		Regions: c.names,
 		Tenants: func(name string) bool { _, err := x.Tenants.Tenant(c.ctx, name); return err == nil },
 		Subject: func(id string) bool { _, err := x.Tenants.Account(c.ctx, id); return err == nil },
 	}
-	if c.region != nil {
+	if c.region != nil && c.virtual == nil {
 		e.Kinds, e.Inventory = c.region.Kinds, &c.region.Inventory
 	}
 	return e

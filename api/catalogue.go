@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/kontor-cloud/kontor/driver"
 	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/market"
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/seca"
@@ -53,11 +55,20 @@ func (c *call) listRegions() (reply, error) {
 			docs = append(docs, c.regionDocument(r))
 		}
 	}
-	return paged(c, q, docs)
+	virtual, err := c.virtualRegions()
+	if err != nil {
+		return reply{}, err
+	}
+	return paged(c, q, append(docs, virtual...))
 }
 
 func (c *call) oneRegion() (reply, error) {
-	r, err := c.server.Providers.Find(c.ctx, c.req.PathValue("name"))
+	name := c.req.PathValue("name")
+	r, err := c.server.Providers.Find(c.ctx, name)
+	if _, virtual := market.VirtualNamed(name); virtual && errors.Is(err, fault.Missing) {
+		rep, err := c.oneVirtual(name)
+		return rep, fault.Parameter(err, "name")
+	}
 	if err == nil && len(r.Inventory.Zones) == 0 {
 		err = fault.Missing.Errorf("region %s has not reported yet", r.Name)
 	}
@@ -69,12 +80,15 @@ func (c *call) oneRegion() (reply, error) {
 
 // regionView is the member "kontor" of a region.
 type regionView struct {
-	Agent    liveness `json:"agent"`
-	Platform string   `json:"platform,omitempty"`
-	Driver   string   `json:"driver,omitempty"`
-	Provider string   `json:"provider,omitempty"`
-	Country  string   `json:"country,omitempty"`
-	City     string   `json:"city,omitempty"`
+	Agent    *liveness `json:"agent,omitempty"` // that keeps it; virtual ones have none
+	Virtual  bool      `json:"virtual,omitempty"`
+	Policy   string    `json:"policy,omitempty"` // by which a virtual one places
+	Title    string    `json:"title,omitempty"`
+	Platform string    `json:"platform,omitempty"`
+	Driver   string    `json:"driver,omitempty"`
+	Provider string    `json:"provider,omitempty"`
+	Country  string    `json:"country,omitempty"`
+	City     string    `json:"city,omitempty"`
 }
 
 func (c *call) regionDocument(r *provider.Region) seca.Document {
@@ -82,12 +96,11 @@ func (c *call) regionDocument(r *provider.Region) seca.Document {
 	if err != nil {
 		panic(err)
 	}
-	view, err := json.Marshal(regionView{c.liveness(r.Name), r.Inventory.Platform, r.Driver, r.Display, r.Country, r.City})
-	if err != nil {
-		panic(err)
-	}
+	agent := c.liveness(r.Name)
 	return seca.Document{
-		Labels: regionLabels(r), Annotations: r.Annotations, Spec: spec, Kontor: view,
+		Labels: regionLabels(r), Annotations: r.Annotations, Spec: spec, Kontor: marshal(regionView{
+			Agent: &agent, Platform: r.Inventory.Platform, Driver: r.Driver, Provider: r.Display, Country: r.Country, City: r.City,
+		}),
 		Metadata: seca.Metadata{
 			Name: r.Name, Provider: "seca.region/v1", Resource: "regions/" + r.Name, Ref: "seca.region/v1/regions/" + r.Name,
 			Verb: http.MethodGet, APIVersion: "v1", Kind: "region", CreatedAt: when(r.CreatedAt), LastModifiedAt: when(r.InventoryAt), ResourceVersion: 1,
@@ -153,13 +166,21 @@ func listSKUs(p string) func(*call) (reply, error) {
 			return reply{}, err
 		}
 		c.at.Provider, c.at.Collection = p+"/v1", "skus"
-		return paged(c, q, c.skus(p))
+		docs, err := c.skus(p)
+		if err != nil {
+			return reply{}, err
+		}
+		return paged(c, q, docs)
 	}
 }
 
 func oneSKU(p string) func(*call) (reply, error) {
 	return func(c *call) (reply, error) {
-		for _, d := range c.skus(p) {
+		docs, err := c.skus(p)
+		if err != nil {
+			return reply{}, err
+		}
+		for _, d := range docs {
 			if d.Metadata.Name == c.at.Name {
 				return reply{status: http.StatusOK, body: d}, nil
 			}
@@ -169,12 +190,16 @@ func oneSKU(p string) func(*call) (reply, error) {
 }
 
 // skus are rendered for whoever asks: every tenant sees those of the region.
-func (c *call) skus(p string) []seca.Document {
+func (c *call) skus(p string) ([]seca.Document, error) {
+	r, err := c.catalogued()
+	if err != nil {
+		return nil, err
+	}
 	var docs []seca.Document
 	add := func(s driver.SKU, spec any) {
 		docs = append(docs, c.skuDocument(p, s, spec))
 	}
-	inv := &c.region.Inventory
+	inv := &r.Inventory
 	switch p {
 	case "seca.compute":
 		for _, s := range inv.InstanceSKUs {
@@ -193,7 +218,15 @@ func (c *call) skus(p string) []seca.Document {
 			add(s.SKU, seca.NetworkSKUSpec{Bandwidth: s.Mbps, Packets: s.Packets})
 		}
 	}
-	return docs
+	return docs, nil
+}
+
+// catalogued is the region of the path with what it offers.
+func (c *call) catalogued() (*provider.Region, error) {
+	if c.virtual != nil {
+		return c.stocked(c.region)
+	}
+	return c.region, nil
 }
 
 var skuKinds = map[string]string{"seca.compute": "instance-sku", "seca.storage": "storage-sku", "seca.network": "network-sku"}
@@ -217,20 +250,25 @@ func (c *call) offeredImage() (seca.Document, bool) {
 	if c.kind.Name != "image" || c.at.Tenant != resource.PublicTenant {
 		return seca.Document{}, false
 	}
-	for _, d := range c.offeredImages() {
+	docs, err := c.offeredImages()
+	for _, d := range docs {
 		if d.Metadata.Name == c.at.Name {
-			return d, true
+			return d, err == nil
 		}
 	}
 	return seca.Document{}, false
 }
 
 // offeredImages are active since the region reported them, and have no volume.
-func (c *call) offeredImages() []seca.Document {
+func (c *call) offeredImages() ([]seca.Document, error) {
+	from, err := c.catalogued()
+	if err != nil {
+		return nil, err
+	}
 	var docs []seca.Document
-	for _, i := range c.region.Inventory.Images {
+	for _, i := range from.Inventory.Images {
 		r := &resource.Resource{
-			Kind: c.kind, Region: c.region.Name, URN: c.kind.URN(resource.PublicTenant, "", "", i.Name), Version: 1,
+			Kind: c.kind, Region: c.region.Name, Host: c.region.Name, URN: c.kind.URN(resource.PublicTenant, "", "", i.Name), Version: 1,
 			Labels: i.Labels, Annotations: i.Annotations, CreatedAt: c.region.CreatedAt, ModifiedAt: c.region.InventoryAt, State: seca.Active,
 			Log: resource.LogOf(seca.Condition{State: seca.Active, LastTransitionAt: c.region.InventoryAt, Type: "Lifecycle", Reason: "Offered"}),
 		}
@@ -244,5 +282,5 @@ func (c *call) offeredImages() []seca.Document {
 		}
 		docs = append(docs, c.document(r, http.MethodGet))
 	}
-	return docs
+	return docs, nil
 }

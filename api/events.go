@@ -141,7 +141,11 @@ func (r *reader) begin(after string) (err error) {
 		r.reset = true
 		return nil
 	}
-	r.since, err = r.server.Resources.Newest(r.ctx, r.region.Name, r.at.Tenant)
+	feed := r.region.Name
+	if r.virtual != nil {
+		feed = resource.ShownFeed(feed, r.at.Tenant)
+	}
+	r.since, err = r.server.Resources.Head(r.ctx, feed)
 	return err
 }
 

@@ -172,7 +172,7 @@ func (c *call) adopt(plan []*imported) error {
 	if len(all) == 0 {
 		return nil
 	}
-	return c.server.Resources.Import(c.ctx, all, c.env())
+	return c.server.Resources.Import(c.ctx, all, c.bareEnv())
 }
 
 // A planner finds names for references: those of what is imported together,

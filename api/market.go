@@ -3,7 +3,6 @@ package api
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"time"
@@ -44,6 +43,9 @@ func marketRoutes() []route {
 		{"POST", base + quotes + "/{name}/order", may("quotes/{name}", "post.order"), nil, (*call).order},
 		{"GET", base + orders, may("orders", "list"), nil, (*call).listOrders},
 		{"GET", base + orders + "/{name}", may("orders/{name}", "get"), nil, (*call).oneOrder},
+		{"DELETE", base + orders + "/{name}", may("orders/{name}", "delete"), nil, (*call).cancel},
+		{"GET", base + "/blueprints", me, nil, (*call).listBlueprints},
+		{"GET", base + "/blueprints/{name}", me, nil, (*call).oneBlueprint},
 		{"GET", base + decisions + "/{name}", may("decisions/{name}", "get"), nil, (*call).oneDecision},
 		{"GET", base + decisions + "/{name}/export", may("decisions/{name}", "get"), nil, (*call).exportDecision},
 	}
@@ -151,16 +153,9 @@ func (c *call) deletePolicy() (reply, error) {
 	return reply{status: http.StatusAccepted}, c.server.Market.DeletePolicy(c.ctx, c.at.Tenant, c.at.Name)
 }
 
-// quoteSpec is what a customer asks for.
-type quoteSpec struct {
-	market.Wish
-	Documents json.RawMessage `json:"documents,omitempty"`
-	ValidFor  string          `json:"validFor,omitempty"`
-}
-
 // quotedSpec is what is kept of it.
 type quotedSpec struct {
-	Documents json.RawMessage `json:"documents,omitempty"`
+	Documents []parcel `json:"documents,omitempty"`
 }
 
 // quoteStatus is what he gets.
@@ -180,29 +175,9 @@ func (c *call) quoteDocument(q *market.Quote) (seca.Document, error) {
 	case !time.Now().Before(q.ValidUntil):
 		state = "expired"
 	}
-	return c.tenantDocumentOf("quote", "quotes", q.ID, q.CreatedAt, quotedSpec{q.Documents},
-		quoteStatus{state, q.Decision, q.ValidUntil, q.Terms, q.Order}), nil
-}
-
-func (c *call) newQuote() (reply, error) {
-	var in withSpec[quoteSpec]
-	if err := c.body(&in); err != nil {
-		return reply{}, err
-	}
-	validFor, err := duration(in.Spec.ValidFor, market.UsualValidity, "/spec/validFor")
-	if err != nil {
-		return reply{}, err
-	}
-	r, err := c.server.Market.Understand(c.ctx, c.at.Tenant, in.Spec.Wish)
-	if err != nil {
-		return reply{}, fault.Within(err, "/spec")
-	}
-	q, err := c.server.Market.Quote(c.ctx, c.at.Tenant, market.QuoteRequest{Request: r, Documents: in.Spec.Documents, ValidFor: validFor})
-	if err != nil {
-		return reply{}, fault.Within(err, "/spec")
-	}
-	d, err := c.quoteDocument(q)
-	return reply{status: http.StatusCreated, body: d}, err
+	parcels, err := parcelsOf(q)
+	return c.tenantDocumentOf("quote", "quotes", q.ID, q.CreatedAt, quotedSpec{parcels},
+		quoteStatus{state, q.Decision, q.ValidUntil, q.Terms, q.Order}), err
 }
 
 func (c *call) listQuotes() (reply, error) {
@@ -221,53 +196,12 @@ func (c *call) oneQuote() (reply, error) {
 	return ok(c.quoteDocument(q))
 }
 
-func (c *call) order() (reply, error) {
-	o, err := c.server.Market.Order(c.ctx, c.at.Tenant, c.at.Name, nil)
-	if err != nil {
-		return reply{}, err
-	}
-	d, err := c.orderDocument(o)
-	return reply{status: http.StatusCreated, body: d}, err
-}
-
-type orderSpec struct {
-	Quote     string          `json:"quote"`
-	Documents json.RawMessage `json:"documents,omitempty"`
-}
-
-// orderStatus is what became of an order.
-type orderStatus struct {
-	State    string        `json:"state"` // running or ended
-	Decision string        `json:"decision"`
-	Price    *market.Price `json:"price"` // now
-	market.Terms
-	EndedAt time.Time `json:"endedAt,omitzero"`
-}
-
-func (c *call) orderDocument(o *market.Order) (seca.Document, error) {
-	price, err := c.server.Market.OrderPrice(c.ctx, o, time.Now())
-	state := "running"
-	if !o.EndedAt.IsZero() {
-		state = "ended"
-	}
-	return c.tenantDocumentOf("order", "orders", o.ID, o.CreatedAt, orderSpec{o.Quote.ID, o.Quote.Documents},
-		orderStatus{state, o.Quote.Decision, price, o.Quote.Terms, o.EndedAt}), err
-}
-
 func (c *call) listOrders() (reply, error) {
 	all, err := c.server.Market.Orders(c.ctx, c.at.Tenant)
 	if err != nil {
 		return reply{}, err
 	}
 	return ownList(c, "orders", all, c.orderDocument)
-}
-
-func (c *call) oneOrder() (reply, error) {
-	o, err := c.server.Market.FindOrder(c.ctx, c.at.Tenant, c.at.Name)
-	if err != nil {
-		return reply{}, err
-	}
-	return ok(c.orderDocument(o))
 }
 
 func (c *call) oneDecision() (reply, error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/market"
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/seca"
 	"github.com/kontor-cloud/kontor/wire"
@@ -69,6 +70,9 @@ func (c *call) putRegion() (reply, error) {
 	var in withSpec[profileSpec]
 	if err := c.body(&in); err != nil {
 		return reply{}, err
+	}
+	if c.at.Name == market.EU {
+		return reply{}, fault.Parameter(fault.Conflict.Errorf("%s is a virtual region; choose another name, like fr-lyon-PROVIDER", c.at.Name), "name")
 	}
 	_, unknown := c.server.Providers.Snapshot().Region(c.at.Name)
 	s := in.Spec
@@ -204,8 +208,12 @@ func (c *call) console() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if !c.region.Console {
-		return reply{}, fault.Unsupported.Errorf("region %s keeps no consoles", c.region.Name)
+	host, err := c.server.Providers.Find(c.ctx, r.Host)
+	if err != nil {
+		return reply{}, err
+	}
+	if !host.Console {
+		return reply{}, fault.Unsupported.Errorf("region %s keeps no consoles", host.Name)
 	}
 	tail := defaultTail
 	if s := c.req.URL.Query().Get("tail"); s != "" {
@@ -213,7 +221,7 @@ func (c *call) console() (reply, error) {
 			return reply{}, fault.Parameter(fault.Malformed.Errorf("tail must be between 1 and %d bytes", maxTail), "tail")
 		}
 	}
-	b, err := c.server.desk.ask(c.ctx, c.region.Name, wire.Request{Verb: wire.VerbConsole, Resource: r.ID, Tail: tail})
+	b, err := c.server.desk.ask(c.ctx, host.Name, wire.Request{Verb: wire.VerbConsole, Resource: r.ID, Tail: tail})
 	if b == nil {
 		b = []byte{}
 	}

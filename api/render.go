@@ -13,11 +13,12 @@ import (
 // The output-only member "kontor" of a resource is where, which is the same for
 // all resources of a region, and seen.
 type where struct {
-	Placement placement `json:"placement"`
-	Agent     liveness  `json:"agent"`
+	Placement placedAt `json:"placement"`
+	Agent     liveness `json:"agent"`
 }
 
 type seen struct {
+	Decision string          `json:"decision,omitempty"` // by which a workspace was placed
 	Presence string          `json:"presence,omitempty"` // present, absent, unknown: the agent's last look
 	Reason   string          `json:"reason,omitempty"`
 	Message  string          `json:"message,omitempty"`
@@ -25,9 +26,10 @@ type seen struct {
 	Forwards json.RawMessage `json:"forwards,omitempty"`
 }
 
-type placement struct {
+type placedAt struct {
 	Region   string `json:"region"`
 	Provider string `json:"provider,omitempty"`
+	Country  string `json:"country,omitempty"`
 }
 
 type liveness struct {
@@ -42,7 +44,7 @@ func (c *call) document(r *resource.Resource, verb string) seca.Document {
 		Labels: r.Labels, Annotations: r.Annotations, Extensions: r.Extensions,
 		Metadata: c.metadata(r, verb), Spec: r.Spec, Status: status(r),
 	}
-	if r.Kind.Kept && c.region != nil {
+	if c.region != nil && (r.Kind.Kept || r.Host != r.Region) {
 		d.Kontor = c.view(r)
 	}
 	return d
@@ -78,12 +80,17 @@ func status(r *resource.Resource) json.RawMessage {
 }
 
 func (c *call) view(r *resource.Resource) json.RawMessage {
-	if c.where == nil {
-		agent := c.liveness(r.Region)
+	if c.where == nil || c.host != r.Host {
+		agent := c.liveness(r.Host)
 		c.silent = agent.Liveness == string(provider.Unknown)
-		c.where = marshal(where{placement{Region: r.Region, Provider: c.region.Display}, agent})
+		at := placedAt{Region: r.Host}
+		if host, err := c.server.Providers.Snapshot().Region(r.Host); err == nil {
+			at.Provider, at.Country = host.Display, host.Country
+		}
+		c.host, c.where = r.Host, marshal(where{at, agent})
 	}
 	v := seen{
+		Decision: r.Decision,
 		Presence: string(r.Observed.Presence), Reason: r.Observed.Reason, Message: r.Observed.Message,
 		Native: r.Observed.Native, Forwards: r.Observed.Forwards,
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -70,9 +71,7 @@ func (c *call) put() (reply, error) {
 	if want := in.Metadata.Region; want != "" && c.region != nil && want != c.region.Name {
 		return reply{}, fault.At(fault.Invalid.Errorf("metadata.region is %q, but this is %q", clip(want, 64), c.region.Name), "/metadata/region")
 	}
-	r, created, err := c.server.Resources.Put(c.ctx, c.kind, c.at, resource.Input{
-		Labels: in.Labels, Annotations: in.Annotations, Extensions: in.Extensions, Spec: in.Spec,
-	}, ifVersion, c.env())
+	r, created, err := c.write(in, ifVersion)
 	if err != nil {
 		return reply{}, err
 	}
@@ -83,15 +82,35 @@ func (c *call) put() (reply, error) {
 	return reply{status: status, body: c.document(r, http.MethodPut)}, nil
 }
 
+func (in input) input() resource.Input {
+	return resource.Input{Labels: in.Labels, Annotations: in.Annotations, Extensions: in.Extensions, Spec: in.Spec}
+}
+
+// write makes or changes the resource. A workspace that is new in a virtual region needs a place first.
+func (c *call) write(in input, ifVersion *int64) (*resource.Resource, bool, error) {
+	e, err := c.env(in.Spec)
+	if c.virtual != nil && c.kind.Name == "workspace" && ifVersion == nil && errors.Is(err, fault.Missing) {
+		return c.settle(in)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	return c.server.Resources.Put(c.ctx, c.kind, c.at, in.input(), ifVersion, e)
+}
+
 func (c *call) remove() (reply, error) {
 	if err := c.wellFormed(false); err != nil {
 		return reply{}, err
 	}
 	ifVersion, err := c.ifVersion()
-	if err == nil {
-		err = c.server.Resources.Delete(c.ctx, c.kind, c.at, ifVersion, c.env())
+	if err != nil {
+		return reply{}, err
 	}
-	return reply{status: http.StatusAccepted}, err
+	e, err := c.env(nil)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{status: http.StatusAccepted}, c.server.Resources.Delete(c.ctx, c.kind, c.at, ifVersion, e)
 }
 
 func act(action string) func(*call) (reply, error) {
@@ -100,10 +119,15 @@ func act(action string) func(*call) (reply, error) {
 			return reply{}, err
 		}
 		ifVersion, err := c.ifVersion()
-		if err == nil {
-			err = c.server.Resources.Act(c.ctx, c.kind, c.at, action, ifVersion, c.env())
-			failpoint.Here(failpoint.ActCommitted)
+		if err != nil {
+			return reply{}, err
 		}
+		e, err := c.env(nil)
+		if err != nil {
+			return reply{}, err
+		}
+		err = c.server.Resources.Act(c.ctx, c.kind, c.at, action, ifVersion, e)
+		failpoint.Here(failpoint.ActCommitted)
 		return reply{status: http.StatusAccepted}, err
 	}
 }
@@ -117,7 +141,11 @@ func (c *call) list() (reply, error) {
 		return reply{status: http.StatusOK, body: c.page([]seca.Document{}, "")}, nil
 	}
 	if c.kind.Name == "image" && c.at.Tenant == resource.PublicTenant {
-		return paged(c, q, c.offeredImages())
+		docs, err := c.offeredImages()
+		if err != nil {
+			return reply{}, err
+		}
+		return paged(c, q, docs)
 	}
 	if c.kind.Name == "role" && strings.HasPrefix(q.after, systemMark) {
 		return c.withSystemRoles(q, []seca.Document{}), nil

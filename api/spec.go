@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/market"
 	"github.com/kontor-cloud/kontor/openapi"
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/seca"
@@ -275,7 +276,7 @@ func (d *specification) input(in any) openapi.Schema {
 	spec := d.schemas.Input(t.spec)
 	body := openapi.Schema{"type": "object", "properties": object{
 		"labels": orNothing(openapi.Ref("Labels")), "annotations": orNothing(openapi.Ref("Annotations")),
-		"extensions": object{"type": []string{"object", "null"}, "maxProperties": 0, "description": "None is known."},
+		"extensions": extensions(t.name),
 		"metadata": object{
 			"type": []string{"object", "null"}, "description": "Ignored, but for a region that is not that of the path.",
 			"properties": object{"region": object{"type": []string{"string", "null"}}},
@@ -288,6 +289,17 @@ func (d *specification) input(in any) openapi.Schema {
 		body["properties"].(object)["spec"] = orNothing(spec) //nolint:forcetypeassert // made above
 	}
 	return d.schemas.Define(t.name+"Input", body)
+}
+
+// extensions are what a kind of document may have.
+func extensions(kind string) object {
+	if kind != "Workspace" {
+		return object{"type": []string{"object", "null"}, "maxProperties": 0, "description": "None is known."}
+	}
+	return object{
+		"type": []string{"object", "null"}, "propertyNames": object{"enum": market.Extensions()}, "additionalProperties": object{"type": "string"},
+		"description": "What a virtual region is to look for beyond its policy. Other regions know none.",
+	}
 }
 
 func orNothing(s openapi.Schema) object {

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kontor-cloud/kontor/document"
@@ -80,7 +81,25 @@ var (
 var embedded embed.FS
 
 // Shipped are the blueprints that come with the program, by name.
-func Shipped() ([]*Blueprint, error) {
+var Shipped = sync.OnceValues(shipped)
+
+// Named finds one of them: NAME, or NAME@VERSION.
+func Named(name string) (*Blueprint, error) {
+	all, err := Shipped()
+	if err != nil {
+		return nil, err
+	}
+	var known []string
+	for _, b := range all {
+		if b.Name == name || b.String() == name {
+			return b, nil
+		}
+		known = append(known, b.Name)
+	}
+	return nil, fault.Invalid.Errorf("there is no blueprint %q%s", name, fault.DidYouMean(name, known))
+}
+
+func shipped() ([]*Blueprint, error) {
 	files, err := fs.Glob(embedded, "data/*.yaml")
 	if err != nil {
 		return nil, fmt.Errorf("list blueprints: %w", err)

@@ -23,8 +23,14 @@ const (
 // A QuoteRequest asks what something would cost, and to keep it for a while.
 type QuoteRequest struct {
 	placement.Request
+	Region    string          // virtual one, in which it would be made
+	Product   string          // blueprint of which it would be made, as NAME@VERSION
 	Documents json.RawMessage // what would be made, as an array or object; kept as it is
-	ValidFor  time.Duration   // UsualValidity if 0, at most MaxValidity
+
+	// Check, if not nil, refuses a choice before anything is promised.
+	Check func(chosen []placement.Placement) error
+
+	ValidFor time.Duration // UsualValidity if 0, at most MaxValidity
 }
 
 // A Quote is a priced decision: until ValidUntil its price holds and its capacity is kept.
@@ -41,10 +47,12 @@ type Quote struct {
 
 // Terms are where everything goes and what it costs there.
 type Terms struct {
-	Chosen []placement.Placement `json:"chosen"`
-	Hourly money.Amount          `json:"hourly"`
-	Total  money.Amount          `json:"total"` // for the term
-	Term   offer.Term            `json:"term"`
+	Region  string                `json:"region,omitempty"`  // virtual one, in which it is made
+	Product string                `json:"product,omitempty"` // NAME@VERSION of its blueprint
+	Chosen  []placement.Placement `json:"chosen"`
+	Hourly  money.Amount          `json:"hourly"`
+	Total   money.Amount          `json:"total"` // for the term
+	Term    offer.Term            `json:"term"`
 }
 
 // tries bounds how often a place may be taken by others while a quote is made.
@@ -79,6 +87,11 @@ func (s *Store) Quote(ctx context.Context, tenant string, in QuoteRequest) (*Quo
 				return nil, err
 			}
 			return nil, refusal(&made.Decided)
+		}
+		if in.Check != nil {
+			if err := in.Check(made.Decision.Chosen); err != nil {
+				return nil, err
+			}
 		}
 		since = time.Now()
 		q := newQuote(&made.Decided, in, r.Term)
@@ -119,7 +132,7 @@ func newQuote(d *Decided, in QuoteRequest, term offer.Term) *Quote {
 	}
 	return &Quote{
 		ID: newID(quoteMark), Tenant: d.Tenant, Decision: d.ID, Documents: in.Documents,
-		Terms:     Terms{d.Decision.Chosen, eur(d.Decision.Hourly), eur(d.Decision.Total), term},
+		Terms:     Terms{in.Region, in.Product, d.Decision.Chosen, eur(d.Decision.Hourly), eur(d.Decision.Total), term},
 		CreatedAt: d.At, ValidUntil: d.At.Add(in.ValidFor),
 	}
 }
