@@ -44,7 +44,7 @@ func newWorld(t testing.TB, d *db.DB, p Profile) *world {
 	tenants, err := tenant.Open(ctx, d, envelopetest.Box(t, d), "kontor:test")
 	check(t, err)
 	x := New(Config{
-		Resources: resource.NewStore(d), Tenants: tenants, Providers: providers, Market: openMarket(t, d, providers),
+		Resources: resource.NewStore(d), Tenants: tenants, Providers: providers, Market: openMarket(t, d, providers, oneSeller{}),
 		URL: "http://exchange.test", AgentURL: "https://agents.test", Log: slog.New(slog.DiscardHandler),
 	})
 	w := &world{Exchange: x, t: t, token: map[string]string{}}

@@ -37,12 +37,12 @@ func (oneSeller) Sellers(context.Context) ([]market.Seller, error) {
 	}}, nil
 }
 
-func openMarket(t testing.TB, d *db.DB, providers *provider.Store) *market.Store {
+func openMarket(t testing.TB, d *db.DB, providers *provider.Store, sellers market.Sellers) *market.Store {
 	t.Helper()
 	data, err := policy.Builtin()
 	check(t, err)
 	m, err := market.Open(t.Context(), market.Config{
-		DB: d, Box: envelopetest.Box(t, d), Providers: providers, Data: data, Sellers: oneSeller{}, Log: slog.New(slog.DiscardHandler),
+		DB: d, Box: envelopetest.Box(t, d), Providers: providers, Data: data, Sellers: sellers, Log: slog.New(slog.DiscardHandler),
 	})
 	check(t, err)
 	return m
@@ -63,7 +63,7 @@ func TestWhatATenantBuysIsItsOwn(t *testing.T) {
 		w.ok("acme-admin", "PUT", bought+"/policies/mine", `{"spec":{"rule":"true"}}`)
 		stolen := []string{
 			"GET /quotes", "GET /quotes/" + quote.Metadata.Name, "POST /quotes/" + quote.Metadata.Name + "/order", "POST /quotes",
-			"GET /orders", "GET /orders/" + order.Metadata.Name, "GET /decisions/" + quote.Status.Decision, "GET /decisions/" + quote.Status.Decision + "/export",
+			"GET /orders", "GET /orders/" + order.Metadata.Name, "DELETE /orders/" + order.Metadata.Name, "GET /decisions/" + quote.Status.Decision, "GET /decisions/" + quote.Status.Decision + "/export",
 			"GET /policies", "GET /policies/mine", "PUT /policies/mine", "DELETE /policies/mine",
 		}
 		for _, one := range stolen {

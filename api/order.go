@@ -183,7 +183,7 @@ func (c *call) writeOf(region string, p parcel, host, decision string) (w resour
 		return w, err
 	}
 	if err := sub.wellFormed(true); err != nil {
-		return w, err
+		return w, fault.At(fault.Invalid.Errorf("%s", err), "/metadata/"+fault.SourcesOf(err)[0].Parameter)
 	}
 	if err := sub.authorizeAt(putting(k), region); err != nil {
 		return w, err

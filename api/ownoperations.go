@@ -2,6 +2,7 @@ package api
 
 import (
 	"github.com/kontor-cloud/kontor/audit"
+	"github.com/kontor-cloud/kontor/blueprint"
 	"github.com/kontor-cloud/kontor/job"
 	"github.com/kontor-cloud/kontor/market"
 	"github.com/kontor-cloud/kontor/policy"
@@ -25,6 +26,7 @@ var (
 	decisionKeys   = document{"KeyOfDecisions", decisionKey{}, nil, nil}
 	quoted         = document{"Quote", quotedSpec{}, quoteStatus{}, nil}
 	ordered        = document{"Order", orderSpec{}, orderStatus{}, nil}
+	products       = document{"SoldBlueprint", blueprint.Blueprint{}, blueprintStatus{}, nil}
 	decided        = document{"KeptDecision", struct{}{}, market.Explanation{}, nil}
 )
 
@@ -71,6 +73,9 @@ var ownOperations = map[string]operation{
 	"GET " + orders:                      {id: "listOrders", summary: "The orders of a tenant.", out: list{ordered}, query: pages},
 	"GET " + orders + one:                {id: "getOrder", summary: "One order, and what it costs now.", out: ordered},
 	"GET " + decisions + one:             {id: "getDecision", summary: "One decision: where, and why nowhere else.", out: decided},
+	"DELETE " + orders + one:             {id: "deleteOrder", summary: "Delete all that an order has made, as one.", status: []int{202}, query: "all"},
+	"GET /blueprints":                    {id: "listBlueprints", summary: "Products of parts at several providers.", out: list{products}, query: pages},
+	"GET /blueprints/{name}":             {id: "getBlueprint", summary: "One blueprint.", out: products},
 	"GET " + decisions + one + "/export": {id: "exportDecision", summary: "A decision with all that it depended on, to be made again anywhere.", media: "application/x-ndjson"},
 
 	"GET /accounts":                             {id: "listAccounts", summary: "All accounts.", out: list{accounts}, query: pages},

@@ -164,6 +164,7 @@ var parameters = object{
 	"since":             parameter("query", "since", "From when on.", object{"type": "string", "format": "date-time"}),
 	"actor":             parameter("query", "actor", "An account, or the region of an agent.", object{"type": "string"}),
 	"resource":          parameter("query", "resource", "A URN, or the beginning of one.", object{"type": "string"}),
+	"all":               parameter("query", "all", "Also what the order has not made, in its workspaces.", object{"type": "boolean", "default": false}),
 	"version":           parameter("query", "version", "A version of the policy; 0 is the newest.", object{"type": "integer", "format": "int64", "minimum": 0}),
 	"tail":              parameter("query", "tail", "The most bytes, from the end.", object{"type": "integer", "minimum": 1, "maximum": maxTail, "default": defaultTail}),
 	"lastEventID":       parameter("header", "Last-Event-ID", "Go on after this event.", object{"type": "string"}),

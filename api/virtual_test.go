@@ -13,7 +13,6 @@ import (
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/db/dbtest"
 	"github.com/kontor-cloud/kontor/driver"
-	"github.com/kontor-cloud/kontor/envelope/envelopetest"
 	"github.com/kontor-cloud/kontor/market"
 	"github.com/kontor-cloud/kontor/money"
 	"github.com/kontor-cloud/kontor/offer"
@@ -33,8 +32,6 @@ func (s sellers) Changes(context.Context) (int64, error)           { return 1, n
 // asks for, elbe has it too and is dear, and plain has claimed nothing.
 func traded(t *testing.T, w *world) {
 	t.Helper()
-	data, err := policy.Builtin()
-	check(t, err)
 	said := func(attribute, value string) policy.Claim {
 		return policy.Claim{Attribute: attribute, Value: json.RawMessage(value), Evidence: policy.Evidence{Level: policy.Contract}}
 	}
@@ -76,10 +73,7 @@ func traded(t *testing.T, w *world) {
 			Sheets: []offer.Published{{Sheet: sheet, At: time.Now().Add(-time.Hour)}},
 		})
 	}
-	w.Market, err = market.Open(t.Context(), market.Config{
-		DB: w.Providers.DB, Box: envelopetest.Box(t, w.Providers.DB), Providers: w.Providers, Data: data, Sellers: all, Log: w.Log,
-	})
-	check(t, err)
+	w.Market = openMarket(t, w.Providers.DB, w.Providers, all)
 }
 
 func eachTraded(t *testing.T, test func(t *testing.T, w *world)) {
@@ -103,7 +97,7 @@ func (w *world) follows(region string) (all []wire.Resource) {
 	return all
 }
 
-func decoded[T any](t *testing.T, body string) (v T) {
+func decoded[T any](t testing.TB, body string) (v T) {
 	t.Helper()
 	check(t, json.Unmarshal([]byte(body), &v))
 	return v

@@ -153,7 +153,7 @@ func Moved(err error, to func(pointer string) string) error {
 	if !ok {
 		return err
 	}
-	moved := *f
+	moved := Error{Kind: f.Kind, Err: err, Sources: f.Sources, After: f.After}
 	moved.Sources = make([]Source, len(f.Sources))
 	for i, s := range f.Sources {
 		if s.Parameter == "" {

@@ -41,6 +41,7 @@ func prepareAll(writes []Write) (drafts []*draft, err error) {
 		if drafts[i], err = prepare(w.Kind, w.URN, w.Input, w.Env); err != nil {
 			return nil, fault.Within(fmt.Errorf("%s: %w", w.URN.Resource(), err), w.At)
 		}
+		drafts[i].at = w.At
 	}
 	return drafts, nil
 }
@@ -71,7 +72,7 @@ func (s *Store) Make(ctx context.Context, tx *db.Tx, writes []Write) (made []*Re
 			err = fault.Conflict.Errorf("it is there already; choose another name")
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", d.urn.Resource(), err)
+			return nil, nil, fault.Within(fmt.Errorf("%s: %w", d.urn.Resource(), err), d.at)
 		}
 		made = append(made, r)
 	}

@@ -39,6 +39,7 @@ type draft struct {
 	sku    json.RawMessage
 	native string     // of the thing that it takes over, if it is an import
 	power  seca.Power // of that
+	at     string     // JSON pointer of it, if it is one of many
 }
 
 // Put creates or replaces the resource named u. It returns what is now wanted
