@@ -33,6 +33,9 @@ type Job struct {
 // so on, but not later than it would be due anyway.
 const firstRetry = time.Second
 
+// The note of a run may hold up the end of a process this long.
+const noteWithin = 3 * time.Second
+
 // Run does jobs whenever this process leads, until ctx ends.
 func Run(ctx context.Context, d *db.DB, log *slog.Logger, jobs ...Job) error {
 	return d.Lead(ctx, func(ctx context.Context) {
@@ -87,17 +90,21 @@ func (j Job) wait(last Outcome, now time.Time) time.Duration {
 	return min(last.Ended.Add(pause).Sub(now), pause)
 }
 
-// run does a job once and notes what came of it.
+// run does a job once and notes what came of it. What went well is noted although
+// ctx has ended meanwhile, so that the next leader does not do it again; what
+// failed then may have failed for that reason.
 func (j Job) run(ctx context.Context, d *db.DB, last Outcome) error {
 	began := time.Now()
 	err := j.attempt(ctx, began)
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return err // the next leader will
 	}
 	next := Outcome{Name: j.Name, Began: began, Ended: time.Now()}
 	if err != nil {
 		next.Error, next.Failures = err.Error(), last.Failures+1
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteWithin)
+	defer cancel()
 	return errors.Join(err, note(ctx, d, next))
 }
 
