@@ -26,11 +26,11 @@ var may = map[string]string{
 	"participant":           "audit db fault offer policy tenant",
 	"provider":              "audit db driver envelope failpoint fault seca urn wire tenant",
 	"resource":              "audit db driver failpoint fault seca urn wire tenant provider",
-	"market":                "audit db driver envelope fault money offer placement policy provider",
+	"market":                "audit db driver envelope fault money offer participant placement policy provider",
 	"resource/resourcetest": "db",
 	// edges
 	"issuer": "fault tenant",
-	"api":    "audit blueprint db driver failpoint fault job market money offer openapi placement policy seca urn wire telemetry tenant provider resource",
+	"api":    "audit blueprint db driver failpoint fault job market money offer openapi participant placement policy seca urn wire telemetry tenant provider resource",
 	"agent":  "driver failpoint fault seca urn wire telemetry",
 	"client": "fault seca urn resource",
 	"doctor": "driver fault",

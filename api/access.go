@@ -28,6 +28,9 @@ func (c *call) authorizeAt(p permission, region string) error {
 	case p.operator && !p.member:
 		return fault.Denied.Errorf("this needs an operator of the exchange")
 	}
+	if p.acting || p.owner {
+		return c.acting(p)
+	}
 	if c.sharedRead(p) {
 		return nil
 	}
@@ -68,6 +71,50 @@ func (c *call) member() error {
 		return nil
 	}
 	return fault.Denied.Errorf("%s does not belong to tenant %s", c.who.Subject, clip(c.at.Tenant, 64))
+}
+
+// acting refuses who neither acts for the participant that the path is about nor is an operator.
+func (c *call) acting(p permission) error {
+	if c.who.Operator {
+		return nil
+	}
+	name := c.req.PathValue("participant")
+	if p.owner {
+		name = c.ownerOf(c.at.Name)
+	}
+	own, err := c.actsFor(name)
+	if err == nil && !own {
+		err = fault.Denied.Errorf("%s does not act for the participant that this belongs to", c.who.Subject)
+	}
+	return err
+}
+
+// actsFor reports whether the caller acts for a participant. A token that is narrowed to
+// tenants is no participant's.
+func (c *call) actsFor(participant string) (bool, error) {
+	if participant == "" || !noScope(c.who.Scope) {
+		return false, nil
+	}
+	of, err := c.server.Participants.Of(c.ctx, c.who.Subject)
+	return slices.Contains(of, participant), err
+}
+
+// ownerOf is the participant whose region it is, or would be: the name of a region that
+// a participant makes ends with its own.
+func (c *call) ownerOf(region string) string {
+	if r, err := c.server.Providers.Find(c.ctx, region); err == nil {
+		return r.Provider
+	}
+	of, err := c.server.Participants.Of(c.ctx, c.who.Subject)
+	if err != nil {
+		return ""
+	}
+	for _, name := range of {
+		if strings.HasSuffix(region, "-"+name) {
+			return name
+		}
+	}
+	return ""
 }
 
 func (c *call) regionInPath() string { return c.req.PathValue("region") }

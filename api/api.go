@@ -16,6 +16,8 @@ import (
 
 	"github.com/kontor-cloud/kontor/audit"
 	"github.com/kontor-cloud/kontor/market"
+	"github.com/kontor-cloud/kontor/offer"
+	"github.com/kontor-cloud/kontor/participant"
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/telemetry"
@@ -27,18 +29,22 @@ type Config struct {
 	Resources *resource.Store
 	Tenants   *tenant.Store
 	Providers *provider.Store
-	Market    *market.Store   // nil: nothing is bought by rule, and there are no virtual regions
-	URL       string          // where clients reach it: http://host:port, without a slash at the end
-	AgentURL  string          // where agents do
-	Lenient   bool            // agents ignore references to what does not exist, as the public suite wants
-	Recover   bool            // its rows are written from what agents hold; nothing is wanted meanwhile
-	Limits    Limits          // none if zero
-	Leaving   <-chan struct{} // closed when clients are to go to another process
-	Stop      <-chan struct{} // closed when long polls are to end
-	Log       *slog.Logger
-	Requests  *telemetry.Requests // nil: nobody measures
-	Tracer    *telemetry.Tracer   // nil: nobody follows
-	Ready     func() bool         // whether a balancer should send work here; nil: always
+	Market    *market.Store // nil: nothing is bought by rule, and there are no virtual regions
+
+	Participants *participant.Store
+	Offers       *offer.Store
+
+	URL      string          // where clients reach it: http://host:port, without a slash at the end
+	AgentURL string          // where agents do
+	Lenient  bool            // agents ignore references to what does not exist, as the public suite wants
+	Recover  bool            // its rows are written from what agents hold; nothing is wanted meanwhile
+	Limits   Limits          // none if zero
+	Leaving  <-chan struct{} // closed when clients are to go to another process
+	Stop     <-chan struct{} // closed when long polls are to end
+	Log      *slog.Logger
+	Requests *telemetry.Requests // nil: nobody measures
+	Tracer   *telemetry.Tracer   // nil: nobody follows
+	Ready    func() bool         // whether a balancer should send work here; nil: always
 }
 
 // An Exchange serves clients and agents. Its listeners share it.
@@ -48,6 +54,7 @@ type Exchange struct {
 	access   access
 	accounts *limiter
 	tenants  *limiter
+	nobody   *limiter // those without a token, by their address
 	recovery recovery
 	desk     *desk
 	streams  streams
@@ -58,6 +65,7 @@ func New(c Config) *Exchange {
 	return &Exchange{
 		Config: c, Audit: audit.Open(c.Providers.DB, c.Log), desk: newDesk(c.Providers),
 		accounts: newLimiter("account", c.Limits.Account), tenants: newLimiter("tenant", c.Limits.Tenant),
+		nobody: newLimiter("address", c.Limits.Nobody),
 	}
 }
 

@@ -17,6 +17,9 @@ import (
 	"github.com/kontor-cloud/kontor/db/dbtest"
 	"github.com/kontor-cloud/kontor/driver"
 	"github.com/kontor-cloud/kontor/envelope/envelopetest"
+	"github.com/kontor-cloud/kontor/offer"
+	"github.com/kontor-cloud/kontor/participant"
+	"github.com/kontor-cloud/kontor/policy"
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/seca"
@@ -43,8 +46,13 @@ func newWorld(t testing.TB, d *db.DB, p Profile) *world {
 	check(t, err)
 	tenants, err := tenant.Open(ctx, d, envelopetest.Box(t, d), "kontor:test")
 	check(t, err)
+	data, err := policy.Builtin()
+	check(t, err)
+	parties := &participant.Store{DB: d, Data: data, Owns: providers.Owns}
+	log := slog.New(slog.DiscardHandler)
 	x := New(Config{
 		Resources: resource.NewStore(d), Tenants: tenants, Providers: providers, Market: openMarket(t, d, providers, oneSeller{}),
+		Participants: parties, Offers: &offer.Store{DB: d, Sellers: parties, Stock: Stock(providers), Log: log},
 		URL: "http://exchange.test", AgentURL: "https://agents.test", Log: slog.New(slog.DiscardHandler),
 	})
 	w := &world{Exchange: x, t: t, token: map[string]string{}}

@@ -99,7 +99,7 @@ func (c *call) run(rt route) (reply, error) {
 
 func (c *call) authenticate(p permission) error {
 	if p.open {
-		return nil
+		return c.stranger()
 	}
 	token, ok := strings.CutPrefix(c.req.Header.Get("Authorization"), "Bearer ")
 	if !ok {
@@ -112,6 +112,18 @@ func (c *call) authenticate(p permission) error {
 		err = c.server.accounts.take(who.Subject)
 	}
 	return err
+}
+
+// maxStranger is how much somebody without a token may send.
+const maxStranger = 16 << 10
+
+// stranger bounds what somebody without a token may cost, if he wants to change something.
+func (c *call) stranger() error {
+	if !changes(c.req.Method) {
+		return nil
+	}
+	c.req.Body = http.MaxBytesReader(nil, c.req.Body, maxStranger)
+	return c.server.nobody.take(origin(c.req).Address)
 }
 
 // place reads where the request is about from its path.

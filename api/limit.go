@@ -21,6 +21,7 @@ type Rate struct {
 type Limits struct {
 	Account Rate `json:"account"` // of one account, whatever token it shows
 	Tenant  Rate `json:"tenant"`  // about one tenant, of all its members
+	Nobody  Rate `json:"nobody"`  // of one address, what needs no token and changes something
 }
 
 // A limiter keeps a bucket for each of those who have called lately.

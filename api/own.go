@@ -23,7 +23,8 @@ func ownRoutes() []route {
 	console := permission{provider: "seca.compute", resource: "instances/{name}", verb: "get"}
 	ofTenant := permission{provider: "kontor.audit", resource: "audit", verb: "list"} // tells of every workspace: seca.admin has it, of the system's roles
 	instances, _ := resource.KindNamed("instance")
-	return []route{
+	owner := permission{owner: true}
+	rs := []route{
 		{"GET", base + "/whoami", me, nil, (*call).whoami},
 		{"GET", base + "/logins", permission{open: true}, nil, (*call).logins},
 		{"GET", base + "/tenants", op, nil, (*call).listTenants},
@@ -54,12 +55,12 @@ func ownRoutes() []route {
 		{"GET", base + "/jobs", op, nil, (*call).listJobs},
 		{"GET", base + "/recovery", op, nil, (*call).showRecovery},
 		{"GET", base + "/regions", op, nil, (*call).listProfiles},
-		{"GET", base + "/regions/{name}", op, nil, (*call).oneProfile},
-		{"PUT", base + "/regions/{name}", op, nil, (*call).putRegion},
+		{"GET", base + "/regions/{name}", owner, nil, (*call).oneProfile},
+		{"PUT", base + "/regions/{name}", owner, nil, (*call).putRegion},
 		{"DELETE", base + "/regions/{name}", op, nil, (*call).deleteRegion},
-		{"POST", base + "/regions/{name}/join", op, nil, (*call).join},
-		{"GET", base + "/regions/{name}/agents", op, nil, (*call).listAgents},
-		{"POST", base + "/regions/{name}/revoke", op, nil, (*call).revokeAgent},
+		{"POST", base + "/regions/{name}/join", owner, nil, (*call).join},
+		{"GET", base + "/regions/{name}/agents", owner, nil, (*call).listAgents},
+		{"POST", base + "/regions/{name}/revoke", owner, nil, (*call).revokeAgent},
 		{"POST", base + "/regions/{name}/resync", op, nil, (*call).resync},
 		{"GET", base + "/regions/{name}/strays", op, nil, (*call).listStrays},
 		{"POST", base + "/regions/{name}/import", op, nil, (*call).importStrays},
@@ -69,6 +70,7 @@ func ownRoutes() []route {
 		{"GET", inRegion + base + "/tenants/{tenant}/workspaces/{workspace}/events", permission{member: true}, nil, (*call).events},
 		{"GET", inRegion + base + "/tenants/{tenant}/workspaces/{workspace}/instances/{name}/console", console, instances, (*call).console},
 	}
+	return append(rs, participantRoutes(base)...)
 }
 
 // self lets an account manage its own tokens, operators everybody's, and who

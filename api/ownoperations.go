@@ -5,6 +5,8 @@ import (
 	"github.com/kontor-cloud/kontor/blueprint"
 	"github.com/kontor-cloud/kontor/job"
 	"github.com/kontor-cloud/kontor/market"
+	"github.com/kontor-cloud/kontor/offer"
+	"github.com/kontor-cloud/kontor/participant"
 	"github.com/kontor-cloud/kontor/policy"
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/tenant"
@@ -28,6 +30,13 @@ var (
 	ordered        = document{"Order", orderSpec{}, orderStatus{}, nil}
 	products       = document{"SoldBlueprint", blueprint.Blueprint{}, blueprintStatus{}, nil}
 	decided        = document{"KeptDecision", struct{}{}, market.Explanation{}, nil}
+
+	parties = document{"Participant", participant.Profile{}, participantStatus{}, nil}
+	claims  = document{"ClaimOfParticipant", participant.Claim{}, nil, nil}
+	signers = document{"KeyOfParticipant", participant.Key{}, nil, nil}
+	acting  = document{"ParticipantMember", struct{}{}, nil, nil}
+	sheets  = document{"PriceSheet", offer.Sheet{}, sheetStatus{}, nil}
+	onOffer = document{"OnOffer", offerSpec{}, offerStatus{}, nil}
 )
 
 // one is what follows the path of a collection.
@@ -90,7 +99,7 @@ var ownOperations = map[string]operation{
 	"GET /jobs":                                 {id: "listJobs", summary: "How it went what the exchange does by itself.", out: list{jobs}, query: pages},
 	"GET /recovery":                             {id: "getRecovery", summary: "How far the recovery of an exchange is.", out: Recovery{}},
 	"GET /regions":                              {id: "listRegionProfiles", summary: "All regions, as operators see them.", out: list{profiles}, query: pages},
-	"GET /regions/{name}":                       {id: "getRegionProfile", summary: "One region, as operators see it.", out: profiles},
+	"GET /regions/{name}":                       {id: "getRegionProfile", summary: "One region, as operators and its participant see it.", out: profiles},
 	"PUT /regions/{name}":                       {id: "putRegion", summary: "Make a region, or change what its operator chooses.", in: withSpec[profileSpec]{}, out: profiles, status: []int{200, 201}},
 	"DELETE /regions/{name}":                    {id: "deleteRegion", summary: "Forget a region in which nothing is left.", status: []int{202}},
 	"POST /regions/{name}/join":                 {id: "joinRegion", summary: "Make a token by which an agent can join, once.", in: joinRequest{}, out: joinToken{}},
@@ -105,4 +114,27 @@ var ownOperations = map[string]operation{
 	"GET /tenants/{tenant}/events":                                          {id: "followTenant", summary: "How the resources of a tenant change, as it happens.", out: event{}, query: "lastEventID eventsSince", media: "text/event-stream"},
 	"GET /tenants/{tenant}/workspaces/{workspace}/events":                   {id: "followWorkspace", summary: "How the resources of a workspace change, as it happens.", out: event{}, query: "lastEventID eventsSince", media: "text/event-stream"},
 	"GET /tenants/{tenant}/workspaces/{workspace}/instances/{name}/console": {id: "getConsole", summary: "What a machine has written to its console.", query: "tail", media: "text/plain"},
+
+	"GET /participants":                                 {id: "listParticipants", summary: "The organisations that take part.", out: list{parties}, query: pages},
+	"POST /participants":                                {id: "apply", summary: "Ask to take part. The application is signed by the key that proves who asks.", in: participant.Application{}, out: parties, status: []int{202}},
+	"GET /participants/{participant}":                   {id: "getParticipant", summary: "One participant; its contact is for operators and itself.", out: parties},
+	"POST /participants/{participant}/approve":          {id: "approveParticipant", summary: "Let a participant take part, again if it was suspended.", out: parties},
+	"POST /participants/{participant}/suspend":          {id: "suspendParticipant", summary: "Take what a participant sells off the market. What runs there goes on.", out: parties},
+	"POST /participants/{participant}/reject":           {id: "rejectParticipant", summary: "Drop an application.", status: []int{204}},
+	"POST /participants/{participant}/challenge":        {id: "challengeParticipant", summary: "A text to sign, to log in.", out: challenge{}},
+	"POST /participants/{participant}/login":            {id: "loginParticipant", summary: "Get a token for a challenge that is signed by a key of the participant.", in: keyLogin{}, out: issuedToken{}, status: []int{201}},
+	"GET /participants/{participant}/claims":            {id: "listClaims", summary: "What is said of a participant, its regions and services, and how that is known.", out: list{claims}, query: pages},
+	"PUT /participants/{participant}/claims":            {id: "putClaims", summary: "Make this all that the participant says of itself.", in: claimList{}, out: participant.Difference{}},
+	"DELETE /participants/{participant}/claims/{id}":    {id: "withdrawClaim", summary: "Take back what one has said, or, as an operator, attested.", status: []int{202}},
+	"POST /participants/{participant}/attestations":     {id: "attestClaims", summary: "Attest claims, as an operator who has seen the proofs.", in: claimList{}, out: participant.Difference{}, status: []int{201}},
+	"GET /participants/{participant}/keys":              {id: "listParticipantKeys", summary: "The keys by which a participant signs, or did.", out: list{signers}, query: pages},
+	"POST /participants/{participant}/keys":             {id: "addParticipantKey", summary: "Sign by another key, too, from now on.", in: newSigner{}, out: participant.Key{}, status: []int{201}},
+	"DELETE /participants/{participant}/keys/{id}":      {id: "revokeParticipantKey", summary: "End a key. What it has signed stays good.", status: []int{202}},
+	"GET /participants/{participant}/members":           {id: "listParticipantMembers", summary: "The accounts that act for a participant.", out: list{acting}, query: pages},
+	"PUT /participants/{participant}/members/{name}":    {id: "addParticipantMember", summary: "Let an account act for a participant.", status: []int{204}},
+	"DELETE /participants/{participant}/members/{name}": {id: "removeParticipantMember", summary: "Let it no more.", status: []int{202}},
+	"GET /participants/{participant}/sheets":            {id: "listPriceSheets", summary: "The price sheets of a participant. One that is not valid yet is seen by itself alone.", out: list{sheets}, query: pages},
+	"GET /participants/{participant}/sheets/{version}":  {id: "getPriceSheet", summary: "One price sheet, with its signature.", out: sheets},
+	"POST /participants/{participant}/sheets":           {id: "publishPriceSheet", summary: "Publish a signed price sheet, the next version.", in: offer.Sheet{}, out: sheets, status: []int{201}},
+	"GET /offers": {id: "listOffers", summary: "What can be bought now, where, and for how much.", out: list{onOffer}, query: pages + " provider region country kind sku maxPrice sort"},
 }

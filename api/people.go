@@ -112,8 +112,9 @@ func (c *call) putAccount() (reply, error) {
 		return reply{}, err
 	}
 	a := tenant.Account{ID: c.at.Name, Display: in.Spec.DisplayName, Operator: in.Spec.Operator, Disabled: in.Spec.Disabled}
-	if _, err := c.server.Tenants.Account(c.ctx, a.ID); err != nil && strings.HasPrefix(a.ID, tenant.ServicePrefix+":") {
-		return reply{}, fault.Parameter(fault.Invalid.Errorf("the names of service accounts belong to tenants: kontor service-account create"), "name")
+	prefix, _, named := strings.Cut(a.ID, ":")
+	if _, err := c.server.Tenants.Account(c.ctx, a.ID); err != nil && named && tenant.Reserved(prefix) {
+		return reply{}, fault.Parameter(fault.Invalid.Errorf("the names of service accounts belong to tenants (kontor service-account create), and those of participants come with their approval"), "name")
 	}
 	if a.ID == c.who.Subject && (!a.Operator || a.Disabled) {
 		return reply{}, fault.Conflict.Errorf("an operator cannot take the right from himself; ask another one")

@@ -10,6 +10,7 @@ import (
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/market"
+	"github.com/kontor-cloud/kontor/participant"
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/seca"
 	"github.com/kontor-cloud/kontor/wire"
@@ -20,6 +21,7 @@ type profileSpec struct {
 	Country     string            `json:"country,omitempty"`
 	City        string            `json:"city,omitempty"`
 	Driver      string            `json:"driver,omitempty"`
+	Provider    string            `json:"provider,omitempty"` // the participant whose it is
 	Labels      map[string]string `json:"labels,omitempty"`
 }
 
@@ -41,7 +43,7 @@ func (c *call) profile(r *provider.Region) (seca.Document, error) {
 	orphans, err := c.server.Providers.Orphans(c.ctx, r.Name)
 	l := c.liveness(r.Name)
 	return ownDocument("region-profile", "regions", r.Name, r.CreatedAt,
-		profileSpec{r.Display, r.Country, r.City, r.Driver, r.Labels},
+		profileSpec{r.Display, r.Country, r.City, r.Driver, r.Provider, r.Labels},
 		profileStatus{
 			Liveness: l.Liveness, Since: l.Since, Driver: r.Driver, Platform: r.Inventory.Platform, AgentVersion: r.AgentVersion,
 			Trouble: r.Trouble, Zones: r.Inventory.Zones, Kinds: r.Kinds, Features: r.Inventory.Features, Free: r.Inventory.Free, Orphans: len(orphans),
@@ -76,8 +78,11 @@ func (c *call) putRegion() (reply, error) {
 	}
 	_, unknown := c.server.Providers.Snapshot().Region(c.at.Name)
 	s := in.Spec
+	if err := c.ownRegion(&s); err != nil {
+		return reply{}, err
+	}
 	err := c.server.Providers.PutRegion(c.ctx, provider.Region{
-		Name: c.at.Name, Display: s.DisplayName, Country: s.Country, City: s.City, Driver: s.Driver, Labels: s.Labels,
+		Name: c.at.Name, Display: s.DisplayName, Country: s.Country, City: s.City, Driver: s.Driver, Provider: s.Provider, Labels: s.Labels,
 	})
 	if err != nil {
 		return reply{}, err
@@ -87,6 +92,29 @@ func (c *call) putRegion() (reply, error) {
 		r.status = http.StatusCreated
 	}
 	return r, err
+}
+
+// ownRegion checks whose a region is to be. A participant makes his own alone, in his own
+// name; an operator gives them to whom he approved.
+func (c *call) ownRegion(s *profileSpec) error {
+	if !c.who.Operator {
+		owner := c.ownerOf(c.at.Name)
+		if s.Provider != "" && s.Provider != owner {
+			return fault.At(fault.Denied.Errorf("the region is %s's", owner), "/spec/provider")
+		}
+		s.Provider = owner
+	}
+	if s.Provider == "" {
+		return nil
+	}
+	p, err := c.server.Participants.Get(c.ctx, s.Provider)
+	if err == nil && p.State != participant.Approved {
+		err = fault.Conflict.Errorf("%s is %s; only an approved participant has regions", p.Name, p.State)
+	}
+	if err == nil && !c.who.Operator {
+		s.DisplayName = p.LegalName // what customers see is not his to choose
+	}
+	return fault.At(err, "/spec/provider")
 }
 
 // deleteRegion forgets a region in which nothing is left.

@@ -26,6 +26,8 @@ type permission struct {
 	anybody  bool // any principal
 	operator bool
 	member   bool // of the path's tenant, or with operator, either; what each may see there is asked for it
+	acting   bool // for the path's participant, or an operator
+	owner    bool // for the participant whose region the path names, or an operator
 	provider string
 	resource string // as permissions spell it, with {name} and the like filled from the path
 	verb     string

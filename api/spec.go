@@ -10,6 +10,7 @@ import (
 
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/market"
+	"github.com/kontor-cloud/kontor/offer"
 	"github.com/kontor-cloud/kontor/openapi"
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/seca"
@@ -126,6 +127,10 @@ func who(p permission) string {
 		return "For operators of the exchange, and members of the tenant."
 	case p.operator:
 		return "For operators of the exchange."
+	case p.acting:
+		return "For who acts for the participant, and for operators of the exchange."
+	case p.owner:
+		return "For who acts for the participant whose region it is, and for operators of the exchange."
 	case p.member:
 		return "For members of the tenant; each is told of what he may read."
 	case p.provider != "":
@@ -166,6 +171,13 @@ var parameters = object{
 	"resource":          parameter("query", "resource", "A URN, or the beginning of one.", object{"type": "string"}),
 	"all":               parameter("query", "all", "Also what the order has not made, in its workspaces.", object{"type": "boolean", "default": false}),
 	"version":           parameter("query", "version", "A version of the policy; 0 is the newest.", object{"type": "integer", "format": "int64", "minimum": 0}),
+	"provider":          parameter("query", "provider", "Of this participant alone.", object{"type": "string"}),
+	"region":            parameter("query", "region", "In this region alone.", object{"type": "string"}),
+	"country":           parameter("query", "country", "In this country alone, two letters.", object{"type": "string"}),
+	"kind":              parameter("query", "kind", "Of this kind alone.", object{"type": "string", "enum": []any{offer.Instance, offer.Volume, offer.Network, offer.PublicIP, offer.Traffic}}),
+	"sku":               parameter("query", "sku", "Of this size alone: a common one, or a provider's own.", object{"type": "string"}),
+	"maxPrice":          parameter("query", "maxPrice", "At most so many euro for each unit of its own, as in 0.05.", object{"type": "string"}),
+	"sort":              parameter("query", "sort", "The order: by name, or for each kind the cheapest first.", object{"type": "string", "enum": []string{"name", "price"}}),
 	"tail":              parameter("query", "tail", "The most bytes, from the end.", object{"type": "integer", "minimum": 1, "maximum": maxTail, "default": defaultTail}),
 	"lastEventID":       parameter("header", "Last-Event-ID", "Go on after this event.", object{"type": "string"}),
 	"eventsSince":       parameter("query", "since", "Begin after this event; 0 is before everything that is there. Now, unless given.", object{"type": "string"}),
@@ -220,7 +232,7 @@ func (o operation) success() []int {
 // refusals are the statuses with which a route may refuse.
 func refusals(r route) []int {
 	all := []int{http.StatusBadRequest, http.StatusNotFound, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable}
-	if !r.allow.open {
+	if !r.allow.open || strings.HasSuffix(r.path, "/login") { // where a signature is the token
 		all = append(all, http.StatusUnauthorized, http.StatusForbidden)
 	}
 	if changes(r.method) || strings.HasSuffix(r.path, "/console") || strings.HasSuffix(r.path, "/strays") { // asks a platform, which may have no such thing

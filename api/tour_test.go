@@ -130,6 +130,7 @@ func TestEveryOperationAnswersAsItSays(t *testing.T) {
 		w.ok("acme-admin", "GET", strings.Replace(region, "/providers/", "/providers/seca.activitylog/v1beta1", 1)+strings.TrimPrefix(shop, "/v1")+"/activity-logs", "")
 
 		w.shop()
+		w.visitParticipants()
 		var token string
 		for _, step := range tour {
 			answer := w.ok(step.as, step.method, "/providers/kontor.exchange/v1"+strings.ReplaceAll(step.path, "{token}", token), step.body)

@@ -63,8 +63,8 @@ var nameRule = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 // check reports what is wrong with c, in terms of its JSON, and fills in what
 // is left open.
 func (c *Config) check(l *fault.List, at string) {
-	if !nameRule.MatchString(c.Name) || c.Name == tenant.ServicePrefix {
-		l.Add(at+"/name", "must be 1 to 32 lower-case letters, digits and hyphens, and not %s", tenant.ServicePrefix)
+	if !nameRule.MatchString(c.Name) || tenant.Reserved(c.Name) {
+		l.Add(at+"/name", "must be 1 to 32 lower-case letters, digits and hyphens, and neither %s nor %s", tenant.ServicePrefix, tenant.ParticipantPrefix)
 	}
 	if err := CheckURL(c.Issuer); err != nil {
 		l.Add(at+"/issuer", "%v", err)

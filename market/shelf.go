@@ -34,7 +34,7 @@ type Seller struct {
 type Sellers interface {
 	// Sellers lists them, in any order.
 	Sellers(context.Context) ([]Seller, error)
-	// Changes is a number that grows with every change of what Sellers gives.
+	// Changes is another number after every change of what Sellers gives.
 	Changes(context.Context) (int64, error)
 }
 

@@ -51,8 +51,10 @@ type Record struct {
 	Version  int
 	Digest   string // SHA-256 of what was signed, in hexadecimal
 	Key      string // that signed it
-	Published
-	Altered error
+
+	PublishedAt time.Time
+	Published   // from when on customers see it, which is not before it is valid
+	Altered     error
 
 	body string
 }
@@ -189,7 +191,8 @@ func (s *Store) read(ctx context.Context, where string, args ...any) ([]Record, 
 func scanRecord(scan func(...any) error) (r Record, err error) {
 	var at int64
 	err = scan(&r.Provider, &r.Version, &r.body, &r.Digest, &r.Key, &at)
-	r.At = db.Time(at)
+	r.PublishedAt = db.Time(at)
+	r.At = r.PublishedAt
 	return r, err
 }
 

@@ -83,7 +83,7 @@ func (s *Schemas) of(t reflect.Type) Schema {
 		return s.shape(t)
 	}
 	name := NameOf(t)
-	if other := s.types[name]; other != nil && other != t { // of two packages
+	if _, taken := s.Named[name]; taken && s.types[name] != t { // by a type of another package, or a document
 		name = capital(path.Base(t.PkgPath())) + name
 	}
 	if s.types[name] == t {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/tenant"
 )
 
 // A Participant is an organisation that takes part.
@@ -63,12 +64,8 @@ type Key struct {
 	RevokedAt time.Time         `json:"revokedAt,omitzero"`
 }
 
-// AccountPrefix begins the ids of the accounts of participants. No issuer of tokens may
-// be called so.
-const AccountPrefix = "participant"
-
 // Account is the account that acts for a participant from its approval on.
-func Account(name string) string { return AccountPrefix + ":" + name }
+func Account(name string) string { return tenant.ParticipantPrefix + ":" + name }
 
 var (
 	nameRule    = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)

@@ -41,6 +41,7 @@ var vocabulary = number([]Attribute{
 	{Path: "provider.legal_country", kind: text, Subject: OfParticipant, Usually: ThirdParty, About: "where it is registered, ISO 3166-1 alpha-2"},
 	{Path: "provider.hq_country", kind: text, Subject: OfParticipant, Usually: ThirdParty, About: "where its management sits"},
 	{Path: "provider.ultimate_owner_known", kind: boolean, Subject: OfParticipant, Usually: ThirdParty, About: "whether the ownership chain is known to its end"},
+	{Path: "provider.ultimate_owner", kind: text, Subject: OfParticipant, Usually: ThirdParty, About: "who owns it in the end, by register and number; what has the same owner fails together"},
 	{Path: "provider.ultimate_owner_country", kind: text, Subject: OfParticipant, Usually: ThirdParty, About: "country of the ultimate owner"},
 	{Path: "provider.owner_chain", kind: texts, Subject: OfParticipant, Usually: ThirdParty, About: "countries of every parent, the ultimate one included"},
 	{Path: "provider.non_eu_control", kind: boolean, Subject: OfParticipant, Usually: ThirdParty, About: "whether somebody outside the EEA has decisive influence"},

@@ -83,6 +83,12 @@ func (s *Store) Reload(ctx context.Context) error {
 // Snapshot returns all regions. It costs no query.
 func (s *Store) Snapshot() *Snapshot { return s.regions.Load() }
 
+// Owns reports whether a region is a participant's. It costs no query.
+func (s *Store) Owns(participant, region string) bool {
+	r, err := s.Snapshot().Region(region)
+	return err == nil && r.Provider == participant
+}
+
 // CreateRegion adds a region. A name that is taken is a Conflict.
 func (s *Store) CreateRegion(ctx context.Context, r Region) error {
 	if err := r.Validate(); err != nil {

@@ -101,8 +101,8 @@ func (s *Store) linked(ctx context.Context, who Identity) (Account, error) {
 	}
 	a = Account{ID: who.Account, Display: who.Display}
 	err = a.Validate()
-	if strings.HasPrefix(a.ID, ServicePrefix+":") {
-		err = fault.Invalid.Errorf("its name would be that of a tenant's program")
+	if prefix, _, named := strings.Cut(a.ID, ":"); named && Reserved(prefix) {
+		err = fault.Invalid.Errorf("its name would be that of a tenant's program, or of a participant")
 	}
 	if err != nil {
 		return a, fault.Unauthenticated.Errorf("no account can be made for subject %q: %w", who.Subject, err)

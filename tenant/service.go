@@ -13,6 +13,13 @@ import (
 // other tokens may be called so.
 const ServicePrefix = "service"
 
+// ParticipantPrefix begins the ids of accounts that act for participants, likewise.
+const ParticipantPrefix = "participant"
+
+// Reserved reports whether accounts whose ids begin with a word and a colon come about
+// in another way than by an operator or a login.
+func Reserved(prefix string) bool { return prefix == ServicePrefix || prefix == ParticipantPrefix }
+
 const maxService = 32
 
 // ServiceID is the account of a tenant's program.

@@ -142,9 +142,12 @@ func (s *Store) RotateToken(ctx context.Context, account, id string, ttl, overla
 // kept is how long after its end a token can still be looked up.
 const kept = 30 * 24 * time.Hour
 
-// Prune forgets tokens that ended long ago, and signing keys that no token
-// can be signed with any more.
+// Prune forgets tokens that ended long ago, challenges that are over, and signing keys
+// that no token can be signed with any more.
 func (s *Store) Prune(ctx context.Context, now time.Time) error {
+	if err := s.pruneSpent(ctx, now); err != nil {
+		return fmt.Errorf("prune challenges: %w", err)
+	}
 	if _, err := db.Exec(ctx, s.DB, `DELETE FROM token WHERE expires_at < $1`, db.Micros(now.Add(-kept))); err != nil {
 		return fmt.Errorf("prune tokens: %w", err)
 	}

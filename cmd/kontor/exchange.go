@@ -22,6 +22,10 @@ import (
 	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/issuer"
 	"github.com/kontor-cloud/kontor/job"
+	"github.com/kontor-cloud/kontor/market"
+	"github.com/kontor-cloud/kontor/offer"
+	"github.com/kontor-cloud/kontor/participant"
+	"github.com/kontor-cloud/kontor/policy"
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/seca"
@@ -76,7 +80,7 @@ func defaultExchange() exchangeConfig {
 		Listen: []listener{{Address: "127.0.0.1:8080", Profile: api.Strict}},
 		Agents: "127.0.0.1:8443",
 
-		Limits:         api.Limits{Account: api.Rate{PerSecond: 2000, Burst: 20_000}, Tenant: api.Rate{PerSecond: 5000, Burst: 50_000}},
+		Limits:         api.Limits{Account: api.Rate{PerSecond: 2000, Burst: 20_000}, Tenant: api.Rate{PerSecond: 5000, Burst: 50_000}, Nobody: api.Rate{PerSecond: 5, Burst: 50}},
 		AuditRetention: duration(400 * 24 * time.Hour),
 	}
 }
@@ -147,8 +151,22 @@ func (a *app) openExchange(ctx context.Context, c exchangeConfig, log *slog.Logg
 	if tenants.Others, err = issuer.Open(c.OIDC); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
+	data, err := policy.Builtin()
+	if err != nil {
+		return nil, fmt.Errorf("read the vocabulary: %w", err)
+	}
+	participants := &participant.Store{DB: x.db, Data: data, Owns: providers.Owns}
+	offers := &offer.Store{DB: x.db, Sellers: participants, Stock: api.Stock(providers), Log: log}
+	traded, err := market.Open(ctx, market.Config{
+		DB: x.db, Box: box, Providers: providers, Data: data, Log: log,
+		Sellers: market.Participants{Participants: participants, Offers: offers, Regions: providers},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the market: %w", err)
+	}
 	x.Exchange = api.New(api.Config{
 		Resources: resource.NewStore(x.db), Tenants: tenants, Providers: providers,
+		Participants: participants, Offers: offers, Market: traded,
 		URL: x.publicURL(), AgentURL: x.agentURL(), Lenient: c.Listen[0].Profile == api.Suite, Recover: c.Recover != "", Limits: c.Limits, Stop: ctx.Done(), Log: log,
 		Requests: telemetry.NewRequests(x.private.Metrics, x.private.tracer), Tracer: x.private.tracer, Ready: x.private.Health.Ready,
 	})
@@ -245,6 +263,7 @@ func (x *exchange) jobs() []job.Job {
 		}},
 		{Name: "prune-tokens", Every: time.Hour, Do: x.Tenants.Prune},
 		{Name: "prune-enrolments", Every: time.Hour, Do: x.Providers.Prune},
+		{Name: "prune-applications", Every: time.Hour, Do: x.Participants.Prune},
 	}
 }
 
