@@ -55,7 +55,7 @@ func (c *call) actor(p permission) audit.Actor {
 	switch {
 	case a.Subject == "":
 		a.Kind = audit.Nobody
-	case c.who.Operator && (p.operator || p.anybody && c.at.Name != a.Subject):
+	case c.who.Operator && (p.operator || p.acting || p.owner || p.anybody && c.at.Name != a.Subject):
 		a.Kind = audit.Operator
 	case strings.HasPrefix(a.Subject, tenant.ServicePrefix+":"):
 		a.Kind = audit.Service

@@ -38,7 +38,7 @@ func (c *call) stocked(r *provider.Region) (*provider.Region, error) {
 	return &full, err
 }
 
-// virtualRegions lists those that the caller may use.
+// virtualRegions lists those that the caller may use, if something is sold at all.
 func (c *call) virtualRegions() ([]seca.Document, error) {
 	if c.server.Market == nil {
 		return nil, nil
@@ -47,13 +47,15 @@ func (c *call) virtualRegions() ([]seca.Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	docs := make([]seca.Document, len(all))
-	for i, v := range all {
+	var docs []seca.Document
+	for _, v := range all {
 		r, err := c.stocked(&provider.Region{Name: v.Name, Display: v.Title, CreatedAt: v.Since})
 		if err != nil {
 			return nil, err
 		}
-		docs[i] = c.virtualDocument(r, v)
+		if len(r.Inventory.Zones) > 0 { // else nobody sells anything
+			docs = append(docs, c.virtualDocument(r, v))
+		}
 	}
 	return docs, nil
 }
