@@ -63,7 +63,7 @@ func (s *Store) decide(ctx context.Context, now *stock, tenant string, r *placem
 		return nil, fmt.Errorf("keep what a decision depends on: %w", err)
 	}
 	id, at, record := newID(decisionMark), time.Now().UTC().Truncate(time.Microsecond), d.Append(nil)
-	return &making{Decided{id, d, s.signer.sign(id, tenant, at, record)}, record, request}, nil
+	return &making{Decided{id, d, s.signer.sign(id, tenant, at, record)}, record, request, now.stands(d)}, nil
 }
 
 // A making is a decision that is not kept yet.
@@ -71,6 +71,7 @@ type making struct {
 	Decided
 	record  []byte
 	request placement.Input
+	stands  []stand
 }
 
 // keepShared keeps inputs that others have, too. Of many who have the same, one writes.
@@ -114,8 +115,8 @@ func (m *making) keep(ctx context.Context, tx *db.Tx) error {
 		return err
 	}
 	_, err := db.Exec(ctx, tx, `
-		INSERT INTO decision (id, tenant, record, key, signature, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
-		m.ID, m.Tenant, pack(m.record), m.Key, m.Value, db.Micros(m.At))
+		INSERT INTO decision (id, tenant, record, key, signature, created_at, request, stands) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		m.ID, m.Tenant, pack(m.record), m.Key, m.Value, db.Micros(m.At), m.request.Digest.String(), db.JSON(m.stands))
 	return err
 }
 

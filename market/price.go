@@ -27,28 +27,43 @@ func (s *Store) OrderPrice(ctx context.Context, o *Order, at time.Time) (*Price,
 	if err != nil {
 		return nil, err
 	}
-	published := map[string][]offer.Published{}
-	for _, seller := range now.sellers {
-		published[seller.Name] = seller.Sheets
-	}
-	p, err := priceAt(published, o.Quote.Chosen, at)
+	return now.price(o.Quote.Chosen, at)
+}
+
+// price is what places cost at a moment, by the sheets by which they were chosen or newer ones that bind.
+func (s *stock) price(chosen []placement.Placement, at time.Time) (*Price, error) {
+	p, err := s.priceAt(chosen, at)
 	if err != nil {
 		return nil, err
 	}
-	for _, moment := range moments(published, o.Quote.Chosen, at) {
-		next, err := priceAt(published, o.Quote.Chosen, moment)
-		if err != nil {
-			return nil, err
-		}
-		if next.Hourly != p.Hourly {
-			p.Next, p.NextHourly = moment, &next.Hourly
-			break
-		}
+	next, moment, err := s.changed(chosen, at, func(next money.Amount) bool { return next != p.Hourly })
+	if next != nil {
+		p.Next, p.NextHourly = moment, &next.Hourly
 	}
-	return p, nil
+	return p, err
 }
 
-func priceAt(published map[string][]offer.Published, chosen []placement.Placement, at time.Time) (*Price, error) {
+// changed finds when, after a moment, the price will be one that is looked for, by sheets that are published already; nil if never.
+func (s *stock) changed(chosen []placement.Placement, at time.Time, wanted func(hourly money.Amount) bool) (*Price, time.Time, error) {
+	for _, moment := range moments(s.published(), chosen, at) {
+		if p, err := s.priceAt(chosen, moment); err != nil || wanted(p.Hourly) {
+			return p, moment, err
+		}
+	}
+	return nil, time.Time{}, nil
+}
+
+// published are the sheets of each provider.
+func (s *stock) published() map[string][]offer.Published {
+	all := map[string][]offer.Published{}
+	for _, seller := range s.sellers {
+		all[seller.Name] = seller.Sheets
+	}
+	return all
+}
+
+func (s *stock) priceAt(chosen []placement.Placement, at time.Time) (*Price, error) {
+	published := s.published()
 	p := &Price{Hourly: money.Amount{Currency: money.EUR}, Sheets: map[string]int{}}
 	for _, c := range chosen {
 		version, rates := c.Sheet, []offer.Rate(nil)

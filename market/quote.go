@@ -8,6 +8,7 @@ import (
 
 	"github.com/kontor-cloud/kontor/audit"
 	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/driver"
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/money"
 	"github.com/kontor-cloud/kontor/offer"
@@ -58,11 +59,18 @@ type Terms struct {
 // tries bounds how often a place may be taken by others while a quote is made.
 const tries = 8
 
-// errTaken is that a place was taken since the market was looked at.
-var errTaken = errors.New("it was taken meanwhile")
+// taken is that a region has not the room any more that the market has shown: what it says is free, and what is
+// promised of that, perhaps in a transaction that no one else sees yet.
+type taken struct {
+	region string
+	free   driver.Capacity
+	held   capacity
+}
+
+func (t *taken) Error() string { return "the place in " + t.region + " was taken meanwhile" }
 
 // Quote decides, and binds price and capacity at the regions chosen. When others
-// take the place meanwhile it decides again on the market as it is then. If there is no place, the
+// take the place meanwhile it decides again on the market as that has shown it. If there is no place, the
 // error is that of Place, and the decision is kept.
 func (s *Store) Quote(ctx context.Context, tenant string, in QuoteRequest) (*Quote, error) {
 	if in.ValidFor == 0 {
@@ -71,12 +79,11 @@ func (s *Store) Quote(ctx context.Context, tenant string, in QuoteRequest) (*Quo
 	if in.ValidFor < time.Second || in.ValidFor > MaxValidity {
 		return nil, fault.At(fault.Invalid.Errorf("a quote can be valid for a second to %s", MaxValidity), "/validFor")
 	}
-	since := time.Now().Add(-maxAge)
+	now, err := s.stock(ctx, time.Now().Add(-maxAge))
+	if err != nil {
+		return nil, err
+	}
 	for range tries {
-		now, err := s.stock(ctx, since)
-		if err != nil {
-			return nil, err
-		}
 		r := in.Request
 		made, err := s.decide(ctx, now, tenant, &r)
 		if err != nil {
@@ -93,13 +100,18 @@ func (s *Store) Quote(ctx context.Context, tenant string, in QuoteRequest) (*Quo
 				return nil, err
 			}
 		}
-		since = time.Now()
 		q := newQuote(&made.Decided, in, r.Term)
-		switch err := s.promise(ctx, made, q, now.takes(q.Chosen)); {
-		case err == nil:
+		err = s.promise(ctx, made, q, now.takes(q.Chosen))
+		if err == nil {
 			s.changed()
 			return q, nil
-		case !errors.Is(err, errTaken):
+		}
+		gone, ok := errors.AsType[*taken](err)
+		if !ok {
+			return nil, err
+		}
+		s.shelf.spoil()
+		if now, err = now.without(gone); err != nil {
 			return nil, err
 		}
 	}

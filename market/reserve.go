@@ -43,7 +43,7 @@ func (s *stock) taken(p placement.Placement) (sum capacity) {
 	return sum
 }
 
-// reserve promises capacity of regions until the quote ends, all of it or errTaken. Whoever does this
+// reserve promises capacity of regions until the quote ends, all of it or, as an error, what is taken. Whoever does this
 // in a region does it alone: the row of promise is the lock, taken in the order of names.
 func (q *Quote) reserve(ctx context.Context, tx *db.Tx, takes map[string]capacity) error {
 	for _, region := range slices.Sorted(maps.Keys(takes)) {
@@ -64,7 +64,7 @@ func (q *Quote) reserve(ctx context.Context, tx *db.Tx, takes map[string]capacit
 			return err
 		}
 		if !held.plus(takes[region]).fits(free) {
-			return errTaken
+			return &taken{region, free, held}
 		}
 		t := takes[region]
 		if _, err := db.Exec(ctx, tx, `

@@ -204,6 +204,20 @@ func (s *Store) arrange(ctx context.Context, old, next *stock, fresh []*item) (e
 	return nil
 }
 
+// without gives the stock with what was found to be taken of a region.
+func (s *stock) without(t *taken) (*stock, error) {
+	next := *s
+	next.by = maps.Clone(s.by)
+	from := s.by[t.region].from
+	r := *from.region
+	r.Inventory.Free = t.free
+	from.region, from.held = &r, t.held
+	next.by[t.region] = &item{from: from, candidate: from.candidate()}
+	var err error
+	next.market, err = s.market.With(next.by[t.region].candidate)
+	return &next, err
+}
+
 // candidate puts together what is sold in a region.
 func (f source) candidate() placement.Candidate {
 	r := f.region

@@ -27,7 +27,7 @@ type Config struct {
 	Sellers   Sellers
 	Log       *slog.Logger
 
-	// Placed lists what runs somewhere by a decision and without an order, for Drift. Nil: nothing.
+	// Placed lists the workspaces that run somewhere by a decision, for Sweep. Nil: none.
 	Placed func(context.Context) ([]Placed, error)
 }
 
@@ -40,6 +40,9 @@ type Store struct {
 
 	keeping sync.Mutex
 	stored  map[policy.Digest]bool // inputs of decisions that the database has; under keeping
+
+	sweeping sync.Mutex
+	grounds  map[string]*ground // of decisions by which something ran at the last sweep; under sweeping
 }
 
 // Open returns the market of an exchange. The first call ever makes the key that

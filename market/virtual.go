@@ -156,26 +156,30 @@ func (s *Store) View(ctx context.Context, r *provider.Region) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	return viewOf(r, now.rates(r)), nil
+	return viewOf(r, now.rates(r.Name)), nil
 }
 
 // rates are those in force in a region, or the last ones.
-func (s *stock) rates(r *provider.Region) []offer.Rate {
-	if one := s.by[r.Name]; one != nil {
-		return one.from.sheet.Rates(r.Name)
+func (s *stock) rates(region string) []offer.Rate {
+	if one := s.by[region]; one != nil {
+		return one.from.sheet.Rates(region)
 	}
-	var last *offer.Sheet
-	if seller := s.sellers[r.Name]; seller != nil {
+	if last := s.lastSheet(region); last != nil {
+		return last.Rates(region)
+	}
+	return nil
+}
+
+// lastSheet is the newest that sells in a region; nil if none ever did.
+func (s *stock) lastSheet(region string) (last *offer.Sheet) {
+	if seller := s.sellers[region]; seller != nil {
 		for _, p := range seller.Sheets {
-			if _, sold := p.Sheet.Regions[r.Name]; sold && (last == nil || p.Sheet.Version > last.Version) {
+			if _, sold := p.Sheet.Regions[region]; sold && (last == nil || p.Sheet.Version > last.Version) {
 				last = p.Sheet
 			}
 		}
 	}
-	if last == nil {
-		return nil
-	}
-	return last.Rates(r.Name)
+	return last
 }
 
 func viewOf(r *provider.Region, rates []offer.Rate) *View {
@@ -219,7 +223,7 @@ func (s *Store) Catalogue(ctx context.Context) (all driver.Inventory, kinds []st
 	}
 	for _, name := range slices.Sorted(maps.Keys(now.by)) {
 		r := now.by[name].from.region
-		v := viewOf(r, now.rates(r))
+		v := viewOf(r, now.rates(r.Name))
 		if len(v.Inventory.Zones) > len(all.Zones) {
 			all.Zones = v.Inventory.Zones
 		}

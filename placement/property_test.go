@@ -233,6 +233,45 @@ func TestDecisionsReplay(t *testing.T) {
 	}
 }
 
+// TestWhatWasJustChosenLacksNothing reviews decisions on the market that they were made on.
+func TestWhatWasJustChosenLacksNothing(t *testing.T) {
+	data, placed := builtin(t), 0
+	for seed := range uint64(300) {
+		w, e := newWorld(seed), &placement.Engine{}
+		m, _ := market(t, w, data, 20)
+		r, which := w.request()
+		r = constrained(seed, r, which[:len(which)/2])
+		d, err := e.Decide(m, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reviewed, err := e.Review(m, r, d.Chosen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range reviewed {
+			if placed++; len(x.Misses) > 0 {
+				t.Errorf("world %d: %s was chosen, and lacks %s", seed, x.Region, x.Misses[0])
+			}
+		}
+		for _, x := range d.Excluded { // and nothing that was excluded by a rule is let in
+			reviewed, err := e.Review(m, r, []placement.Placement{{Group: x.Group, Region: x.Region, Provider: x.Provider}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			lacks := func(all []placement.Miss) bool {
+				return slices.ContainsFunc(all, func(m placement.Miss) bool { return m.Dimension == policy.Rule })
+			}
+			if lacks(x.Misses) != lacks(reviewed[0].Misses) {
+				t.Errorf("world %d: %s lacks %v, by its review %v", seed, x.Region, x.Misses, reviewed[0].Misses)
+			}
+		}
+	}
+	if placed < 50 {
+		t.Errorf("%d places: the worlds are no test", placed)
+	}
+}
+
 // TestForgeriesAreSeen changes a record, an input, and what a record says of its inputs.
 func TestForgeriesAreSeen(t *testing.T) {
 	m, err := placement.NewMarket(builtin(t), right())

@@ -82,6 +82,8 @@ decision.record bytea NOT NULL
 decision.key text COLLATE C NOT NULL
 decision.signature bytea NOT NULL
 decision.created_at bigint NOT NULL
+decision.request text COLLATE C
+decision.stands jsonb
 decision decision_pkey PRIMARY KEY (id)
 decision decision_tenant_fkey FOREIGN KEY (tenant) REFERENCES tenant(name) ON DELETE CASCADE
 CREATE UNIQUE INDEX decision_pkey ON decision USING btree (id)

@@ -80,7 +80,7 @@ CREATE TABLE decision (
 	key        TEXT NOT NULL,  -- by which it is signed
 	signature  BYTEA NOT NULL,
 	created_at BIGINT NOT NULL
-);
+, request TEXT, stands JSONB);
 CREATE INDEX decision_tenant ON decision (tenant, id);
 CREATE TABLE decision_input (
 	kind   TEXT NOT NULL, -- data, profile, market or request
