@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,6 +22,7 @@ const (
 	quotes    = ofTenant + "/quotes"
 	orders    = ofTenant + "/orders"
 	decisions = ofTenant + "/decisions"
+	drift     = ofTenant + "/drift"
 )
 
 func marketRoutes() []route {
@@ -47,6 +49,8 @@ func marketRoutes() []route {
 		{"GET", base + "/blueprints", me, nil, (*call).listBlueprints},
 		{"GET", base + "/blueprints/{name}", me, nil, (*call).oneBlueprint},
 		{"GET", base + decisions + "/{name}", may("decisions/{name}", "get"), nil, (*call).oneDecision},
+		{"GET", base + drift, may("drift", "list"), nil, (*call).listDrift},
+		{"GET", base + drift + "/{name}", may("drift/{name}", "get"), nil, (*call).oneDrift},
 		{"GET", base + decisions + "/{name}/export", may("decisions/{name}", "get"), nil, (*call).exportDecision},
 	}
 }
@@ -201,7 +205,18 @@ func (c *call) listOrders() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return ownList(c, "orders", all, c.orderDocument)
+	drifted, err := c.server.Market.Drifts(c.ctx, c.at.Tenant)
+	if err != nil {
+		return reply{}, err
+	}
+	return ownList(c, "orders", all, func(o *market.Order) (seca.Document, error) {
+		d, s, err := c.orderView(o)
+		if at := slices.IndexFunc(drifted, func(d *market.Drift) bool { return d.Order == o.ID }); at >= 0 {
+			s.Drift = &driftStatus{drifted[at].Summary(), drifted[at]}
+			d.Status = marshal(s)
+		}
+		return d, err
+	})
 }
 
 func (c *call) oneDecision() (reply, error) {

@@ -250,8 +250,9 @@ type orderStatus struct {
 	Decision string        `json:"decision"`
 	Price    *market.Price `json:"price"` // now
 	market.Terms
-	Made    []partView `json:"made,omitempty"` // if one order is shown
-	EndedAt time.Time  `json:"endedAt,omitzero"`
+	Made    []partView   `json:"made,omitempty"` // if one order is shown
+	Drift   *driftStatus `json:"drift,omitempty"`
+	EndedAt time.Time    `json:"endedAt,omitzero"`
 }
 
 func (c *call) orderDocument(o *market.Order) (seca.Document, error) {
@@ -280,6 +281,9 @@ func (c *call) oneOrder() (reply, error) {
 	}
 	d, s, err := c.orderView(o)
 	if err != nil {
+		return reply{}, err
+	}
+	if s.Drift, err = c.driftOf(o.ID); err != nil {
 		return reply{}, err
 	}
 	s.Made, err = c.made(o)

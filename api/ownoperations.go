@@ -29,6 +29,7 @@ var (
 	quoted         = document{"Quote", quotedSpec{}, quoteStatus{}, nil}
 	ordered        = document{"Order", orderSpec{}, orderStatus{}, nil}
 	products       = document{"SoldBlueprint", blueprint.Blueprint{}, blueprintStatus{}, nil}
+	drifts         = document{"Drift", struct{}{}, driftStatus{}, nil}
 	decided        = document{"KeptDecision", struct{}{}, market.Explanation{}, nil}
 
 	parties = document{"Participant", participant.Profile{}, participantStatus{}, nil}
@@ -82,6 +83,8 @@ var ownOperations = map[string]operation{
 	"GET " + orders:                      {id: "listOrders", summary: "The orders of a tenant.", out: list{ordered}, query: pages},
 	"GET " + orders + one:                {id: "getOrder", summary: "One order, and what it costs now.", out: ordered},
 	"GET " + decisions + one:             {id: "getDecision", summary: "One decision: where, and why nowhere else.", out: decided},
+	"GET " + drift:                       {id: "listDrift", summary: "What is not any more as it was decided, and what would have to move.", out: list{drifts}, query: pages},
+	"GET " + drift + one:                 {id: "getDrift", summary: "What of an order, or of REGION.WORKSPACE, is not any more as it was decided.", out: drifts},
 	"DELETE " + orders + one:             {id: "deleteOrder", summary: "Delete all that an order has made, as one.", status: []int{202}, query: "all"},
 	"GET /blueprints":                    {id: "listBlueprints", summary: "Products of parts at several providers.", out: list{products}, query: pages},
 	"GET /blueprints/{name}":             {id: "getBlueprint", summary: "One blueprint.", out: products},

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -60,12 +61,13 @@ var tour = []struct{ as, method, path, body string }{
 	{"op", "GET", "/audit/head", ""},
 }
 
-// shopping is a tour of buying by rule. {id} is the name of what was made last.
+// shopping is a tour of buying by rule. {id} is the name of what was made last; SWEEP looks for drift at
+// that moment.
 var shopping = []struct{ method, path, body string }{
 	{"GET", "/policies", ""},
 	{"GET", "/policies/eu-resident", ""},
 	{"GET", "/decision-keys", ""},
-	{"PUT", "/tenants/acme/policies/mine", `{"spec":{"name":"mine","version":1,"rule":"true","parameters":{"x":{"type":"int","default":1}}}}`},
+	{"PUT", "/tenants/acme/policies/mine", `{"spec":{"name":"mine","version":1,"rule":"now < timestamp('2100-01-01T00:00:00Z')","parameters":{"x":{"type":"int","default":1}}}}`},
 	{"GET", "/tenants/acme/policies/mine?version=1", ""},
 	{"GET", "/tenants/acme/policies", ""},
 	{"POST", "/tenants/acme/quotes", `{"spec":{"policies":["mine"],"maxPrice":"1 EUR","near":{"at":"45.7,4.8"},"documents":[],"validFor":"5m",` + aGroup + `}}`},
@@ -74,6 +76,10 @@ var shopping = []struct{ method, path, body string }{
 	{"POST", "/tenants/acme/quotes/{id}/order", ""},
 	{"GET", "/tenants/acme/orders", ""},
 	{"GET", "/tenants/acme/orders/{id}", ""},
+	{"SWEEP", "2101-01-01T00:00:00Z", ""},
+	{"GET", "/tenants/acme/drift", ""},
+	{"GET", "/tenants/acme/drift/{id}", ""},
+	{"GET", "/tenants/acme/orders/{id}", ""}, // with its drift
 	{"DELETE", "/tenants/acme/orders/{id}", ""},
 	{"GET", "/blueprints", ""},
 	{"GET", "/blueprints/server", ""},
@@ -87,6 +93,11 @@ func (w *world) shop() {
 	w.t.Helper()
 	var id, decision string
 	for _, step := range shopping {
+		if step.method == "SWEEP" {
+			at, err := time.Parse(time.RFC3339, step.path)
+			check(w.t, errors.Join(err, w.Market.Sweep(w.t.Context(), at)))
+			continue
+		}
 		path := strings.NewReplacer("{id}", id, "{decision}", decision).Replace(step.path)
 		answer := w.ok("acme-admin", step.method, "/providers/kontor.exchange/v1"+path, step.body)
 		var made struct {

@@ -170,6 +170,7 @@ func (a *app) openExchange(ctx context.Context, c exchangeConfig, log *slog.Logg
 		URL: x.publicURL(), AgentURL: x.agentURL(), Lenient: c.Listen[0].Profile == api.Suite, Recover: c.Recover != "", Limits: c.Limits, Stop: ctx.Done(), Log: log,
 		Requests: telemetry.NewRequests(x.private.Metrics, x.private.tracer), Tracer: x.private.tracer, Ready: x.private.Health.Ready,
 	})
+	traded.Placed = x.Placed
 	if x.private.tracer != nil {
 		x.db.Traced(traceDatabase)
 		x.Resources.Trace = telemetry.ParentOf
@@ -263,6 +264,8 @@ func (x *exchange) jobs() []job.Job {
 		}},
 		{Name: "prune-tokens", Every: time.Hour, Do: x.Tenants.Prune},
 		{Name: "prune-enrolments", Every: time.Hour, Do: x.Providers.Prune},
+		{Name: "prune-reservations", Every: time.Hour, Do: x.Market.Lapse},
+		{Name: "drift", Every: time.Minute, Do: x.Market.Sweep},
 		{Name: "prune-applications", Every: time.Hour, Do: x.Participants.Prune},
 	}
 }
