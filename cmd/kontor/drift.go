@@ -26,10 +26,13 @@ moved by itself.`,
 		Example: `  kontor drift
   kontor drift o-5wq2l7
   kontor drift eu.shop`,
-		ValidArgsFunction: nil,
+		ValidArgsFunction: a.completes(a.namesOf(driftKind.name)),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := a.checkOutput(); err != nil {
+				return err
+			}
 			if len(args) == 0 {
-				return a.listDrift(c.Context())
+				return a.getLists(c.Context(), []kind{driftKind}, listing{})
 			}
 			i, err := a.driftOf(c.Context(), args[0])
 			if err != nil {
@@ -64,32 +67,26 @@ func driftIn(i client.Item) (*market.Drift, error) {
 	return &d, nil
 }
 
-// listDrift prints a line for each order or workspace, or that all is well.
-func (a *app) listDrift(ctx context.Context) error {
-	p, err := a.complete(ctx, driftKind.need, client.Place{})
-	if err != nil {
-		return err
-	}
-	items, err := a.listOf(ctx, driftKind, p)
-	if err != nil {
-		return err
-	}
-	if a.structured() {
-		return a.write(map[string]any{"items": items})
-	}
-	if len(items) == 0 {
-		fmt.Fprintln(a.stdout, "everything is as it was decided")
-		return nil
-	}
-	t := a.table("NAME", "SINCE", "WORKSPACES", "WHY", "TO MOVE", "EUR/MONTH", "ONCE")
-	for _, i := range items {
-		d, err := driftIn(i)
-		if err != nil {
-			return err
+// driftColumns tell of a drift in a line.
+var driftColumns = []column{
+	{"WHY", text("status.summary"), false},
+	{"TO MOVE", ofPlan(toMove), false}, {"EUR/MONTH", ofPlan(moreAMonth), false}, {"ONCE", ofPlan(once), false},
+	{"WORKSPACES", text("status.workspaces"), false},
+}
+
+// ofPlan shows something of the plan in a decoded document.
+func ofPlan(show func(market.Plan) string) func(doc any) string {
+	return func(doc any) string {
+		var p market.Plan
+		b, err := json.Marshal(find(doc, "status.plan"))
+		if err == nil {
+			err = json.Unmarshal(b, &p)
 		}
-		t.row(i.Metadata.Name, i.Metadata.CreatedAt, strings.Join(d.Workspaces, ","), d.Summary(), toMove(d.Plan), moreAMonth(d.Plan), once(d.Plan))
+		if err != nil {
+			return ""
+		}
+		return show(p)
 	}
-	return t.flush()
 }
 
 // toMove says in a word or two what a plan comes to.
@@ -140,10 +137,10 @@ func (a *app) showDrift(name string, d *market.Drift) error {
 		return err
 	}
 	fmt.Fprintln(a.stdout)
-	return a.showPlan(d.Plan)
+	return a.showMoves(d.Plan)
 }
 
-func (a *app) showPlan(p market.Plan) error {
+func (a *app) showMoves(p market.Plan) error {
 	switch {
 	case p.Problem != "":
 		fmt.Fprintf(a.stdout, "it has to move, and there is no place: %s\n", clean(p.Problem))
