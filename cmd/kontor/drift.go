@@ -70,7 +70,9 @@ func driftIn(i client.Item) (*market.Drift, error) {
 // driftColumns tell of a drift in a line.
 var driftColumns = []column{
 	{"WHY", text("status.summary"), false},
-	{"TO MOVE", ofPlan(toMove), false}, {"EUR/MONTH", ofPlan(moreAMonth), false}, {"ONCE", ofPlan(once), false},
+	{"TO MOVE", ofPlan(toMove), false},
+	{"EUR/MONTH", ofPlan(moreAMonth), false},
+	{"ONCE", ofPlan(once), false},
 	{"WORKSPACES", text("status.workspaces"), false},
 }
 
