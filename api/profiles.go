@@ -23,6 +23,7 @@ type profileSpec struct {
 	Driver      string            `json:"driver,omitempty"`
 	Provider    string            `json:"provider,omitempty"` // the participant whose it is
 	Labels      map[string]string `json:"labels,omitempty"`
+	Coordinates string            `json:"coordinates,omitempty" doc:"Degrees north and east, as 45.7640,4.8357: how far it is from a customer."`
 }
 
 type profileStatus struct {
@@ -43,7 +44,7 @@ func (c *call) profile(r *provider.Region) (seca.Document, error) {
 	orphans, err := c.server.Providers.Orphans(c.ctx, r.Name)
 	l := c.liveness(r.Name)
 	return ownDocument("region-profile", "regions", r.Name, r.CreatedAt,
-		profileSpec{r.Display, r.Country, r.City, r.Driver, r.Provider, r.Labels},
+		profileSpec{r.Display, r.Country, r.City, r.Driver, r.Provider, r.Labels, r.Annotations[market.Coordinates]},
 		profileStatus{
 			Liveness: l.Liveness, Since: l.Since, Driver: r.Driver, Platform: r.Inventory.Platform, AgentVersion: r.AgentVersion,
 			Trouble: r.Trouble, Zones: r.Inventory.Zones, Kinds: r.Kinds, Features: r.Inventory.Features, Free: r.Inventory.Free, Orphans: len(orphans),
@@ -81,17 +82,23 @@ func (c *call) putRegion() (reply, error) {
 	if err := c.ownRegion(&s); err != nil {
 		return reply{}, err
 	}
-	err := c.server.Providers.PutRegion(c.ctx, provider.Region{
+	r := provider.Region{
 		Name: c.at.Name, Display: s.DisplayName, Country: s.Country, City: s.City, Driver: s.Driver, Provider: s.Provider, Labels: s.Labels,
-	})
-	if err != nil {
+	}
+	if s.Coordinates != "" {
+		if _, err := market.ParsePoint(s.Coordinates); err != nil {
+			return reply{}, fault.At(fault.Invalid.Errorf("%w; write degrees north and east, like 45.7640,4.8357", err), "/spec/coordinates")
+		}
+		r.Annotations = map[string]string{market.Coordinates: s.Coordinates}
+	}
+	if err := c.server.Providers.PutRegion(c.ctx, r); err != nil {
 		return reply{}, err
 	}
-	r, err := c.oneProfile()
+	shown, err := c.oneProfile()
 	if unknown != nil {
-		r.status = http.StatusCreated
+		shown.status = http.StatusCreated
 	}
-	return r, err
+	return shown, err
 }
 
 // ownRegion checks whose a region is to be. A participant makes his own alone, in his own

@@ -277,6 +277,9 @@ func ParsePoint(text string) (p placement.Point, err error) {
 	if p.Lat, err = microdegrees(north); err == nil {
 		p.Lon, err = microdegrees(east)
 	}
+	if err == nil && (p.Lat < -90_000_000 || p.Lat > 90_000_000) {
+		err = fmt.Errorf("%q is north of the pole or south of the other", text)
+	}
 	return p, err
 }
 

@@ -60,6 +60,7 @@ func (a *app) regionCreate() *cobra.Command {
 		City        string            `json:"city,omitempty"`
 		Driver      string            `json:"driver,omitempty"`
 		Labels      map[string]string `json:"labels,omitempty"`
+		Coordinates string            `json:"coordinates,omitempty"`
 	}
 	c := &cobra.Command{
 		Use: "create NAME", Short: "Make a region, which an agent can then join", Args: cobra.ExactArgs(1),
@@ -73,6 +74,7 @@ func (a *app) regionCreate() *cobra.Command {
 	f.StringVar(&spec.Country, "country", "", "two-letter code (ISO 3166)")
 	f.StringVar(&spec.City, "city", "", "city")
 	f.StringVar(&spec.Driver, "driver", "", "kind of platform: qemu, openstack, fake")
+	f.StringVar(&spec.Coordinates, "coordinates", "", "degrees north and east, as in 45.7640,4.8357")
 	f.StringToStringVar(&spec.Labels, "label", nil, "key=value (may be given several times)")
 	return c
 }

@@ -38,6 +38,9 @@ func TestMain(m *testing.M) {
 //	certificate NAME     write NAME.pem and NAME.key for 127.0.0.1, by an authority of its own in NAME.ca
 //	old NNNN DIR         put the database of an older version there: tenant demo, region fake-1, workspace shop
 //	issuer               start an OpenID Connect provider in whose browser everybody says yes, trusted by oidc.yaml
+//	seller NAME REGION NORTH,EAST EUR/HOUR [ATTRIBUTE=VALUE@LEVEL]…  have a participant sell what a fake region has
+//	excluded QUOTE [REGION/DIMENSION]…  want a decision to have excluded these, for these reasons
+//	field VAR PATH       put a member of the JSON on standard output of the last command into a variable
 //	capture VAR          put standard output of the last command into a variable
 func TestScripts(t *testing.T) { testscript.Run(t, scripts()) }
 
@@ -58,6 +61,7 @@ func scripts() testscript.Params {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"up": scriptUp, "down": scriptDown, "code": scriptCode, "soon": scriptSoon, "postgres": scriptPostgres,
 			"mode": scriptMode, "await": scriptAwait, "capture": scriptCapture, "old": scriptOld, "certificate": scriptCertificate, "byhand": scriptByHand, "issuer": scriptIssuer,
+			"seller": scriptSeller, "field": scriptField, "excluded": scriptExcluded,
 		},
 		Condition: func(c string) (bool, error) {
 			if c != "postgres" {
