@@ -102,6 +102,7 @@ var columnsOf = map[string][]column{
 		{"STATE", text("status.state"), false}, {"AN HOUR", text("status.price.hourly"), false}, {"DRIFT", text("status.drift.summary"), false}, {"DECISION", text("status.decision"), true},
 	},
 	"drift":           driftColumns,
+	"blueprint":       {{"VERSION", text("spec.version"), false}, {"TITLE", text("spec.title"), false}},
 	"policy":          {{"VERSION", text("spec.version"), false}, {"TITLE", text("spec.title"), false}},
 	"service-account": {{"ACCOUNT", text("status.account"), false}, {"DISABLED", text("spec.disabled"), false}},
 	"account":         {{"OPERATOR", text("spec.operator"), false}, {"DISABLED", text("spec.disabled"), false}, {"TENANTS", text("spec.tenants"), false}},

@@ -34,7 +34,7 @@ func kinds() []kind {
 		own("tenant", "tenants", "apply", "delete"),
 		own("account", "accounts", "apply", "delete"),
 		serviceKind,
-		quotaKind, quoteKind, orderKind, driftKind, savedPolicy,
+		quotaKind, quoteKind, orderKind, driftKind, savedPolicy, blueprintKind,
 		own("job", "jobs"),
 		own("key", "keys"),
 		{name: "token", collection: "tokens", provider: "kontor.exchange", verbs: []string{"delete"}, at: ownTokens},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -28,6 +27,9 @@ type quoteFlags struct {
 	maxRTT   string
 	prefer   []string
 	not      []string
+	in       string
+	from     string // blueprint
+	choices  []string
 	validFor time.Duration
 }
 
@@ -35,12 +37,12 @@ func quoteCommand(a *app) *cobra.Command {
 	var files []string
 	var q quoteFlags
 	c := &cobra.Command{
-		Use: "quote -f FILE…", Short: "Ask where something can run by rule, and for what price",
+		Use: "quote -f FILE… | --blueprint NAME", Short: "Ask where something can run by rule, and for what price",
 		Long: `Ask where something can run by rule, and for what price. Price and capacity are kept
 until the quote ends; "kontor order" takes them.
 
-A file holds documents as "kontor apply -f" takes them, with common sizes (seca.*) or
-those of a provider; what they need is added up. A document of kind wish says the rest:
+A file holds documents as "kontor apply -f" takes them, with common sizes (seca.*);
+what they need is added up. A document of kind wish says the rest:
 
   kind: wish
   spec:
@@ -53,11 +55,12 @@ those of a provider; what they need is added up. A document of kind wish says th
 Documents with the annotation ` + groupMark + ` are placed group by group; all
 others are one group. A policy is one of your tenant's or a ready-made one.`,
 		Example: `  kontor quote -f shop.yaml --policy eu-resident --max-price 0.10
-  kontor quote -f shop.yaml --near 45.7640,4.8357 --max-rtt 20ms --prefer carbon=2,price=1`,
+  kontor quote -f shop.yaml --near 45.7640,4.8357 --max-rtt 20ms --prefer carbon=2,price=1
+  kontor quote --blueprint web-standby --set name=shop --set image=debian-12`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if len(files) == 0 {
-				return usagef("quote needs -f FILE, a directory, or - for standard input")
+			if len(files) == 0 && q.from == "" {
+				return usagef("quote needs -f FILE, a directory, or - for standard input, or --blueprint NAME (kontor blueprints)")
 			}
 			return a.quote(c.Context(), files, q)
 		},
@@ -72,6 +75,9 @@ others are one group. A policy is one of your tenant's or a ready-made one.`,
 	f.StringVar(&q.maxRTT, "max-rtt", "", "longest round trip from there, as in 30ms")
 	f.StringSliceVar(&q.prefer, "prefer", nil, "what counts how much: price, latency, carbon, seal, reliability, each with =0 to 100")
 	f.StringSliceVar(&q.not, "not", nil, "regions or providers that are out of the question")
+	f.StringVar(&q.in, "in", "", "virtual region in which it is made, and whose policy must allow, too (by default eu)")
+	f.StringVar(&q.from, "blueprint", "", "blueprint that is wanted, instead of documents")
+	f.StringArrayVar(&q.choices, "set", nil, "choice of a blueprint's parameter, as NAME=VALUE or NAME=@FILE (may be given several times)")
 	f.DurationVar(&q.validFor, "valid-for", market.UsualValidity, "how long price and capacity are kept, at most 24h")
 	return c
 }
@@ -99,29 +105,15 @@ func (q quoteFlags) into(w *market.Wish) (err error) {
 		}
 	}
 	if q.near != "" || q.maxRTT != "" {
-		w.Near = &market.Nearness{Place: q.near, MaxRTT: q.maxRTT}
-		if _, err := market.ParsePoint(q.near); err == nil {
-			w.Near.Place, w.Near.At = "", q.near
+		w.Near = market.NearTo(q.near, q.maxRTT)
+	}
+	if len(q.prefer) > 0 {
+		if w.Weights, err = market.ParseWeights(strings.Join(q.prefer, ",")); err != nil {
+			return usagef("--prefer: %v", err)
 		}
 	}
-	return q.weigh(&w.Weights)
-}
-
-func (q quoteFlags) weigh(w *placement.Weights) error {
-	to := map[string]*int64{"price": &w.Price, "latency": &w.Latency, "carbon": &w.Carbon, "seal": &w.SEAL, "reliability": &w.Reliability}
-	for _, p := range q.prefer {
-		name, number, given := strings.Cut(p, "=")
-		if to[name] == nil {
-			return usagef("--prefer %s: choose price, latency, carbon, seal or reliability", p)
-		}
-		*to[name] = 1
-		if given {
-			n, err := strconv.ParseInt(number, 10, 64)
-			if err != nil {
-				return usagef("--prefer %s: say %s=1 to 100", p, name)
-			}
-			*to[name] = n
-		}
+	if q.in != "" {
+		w.Region = q.in
 	}
 	return nil
 }
@@ -140,6 +132,9 @@ func (a *app) quote(ctx context.Context, files []string, q quoteFlags) error {
 		return err
 	}
 	if err := q.into(&want.Wish); err != nil {
+		return err
+	}
+	if want.Blueprint, err = q.blueprint(); err != nil {
 		return err
 	}
 	want.ValidFor = q.validFor.String()
@@ -247,7 +242,7 @@ describe is made at the regions that it chose, all or nothing. To order a quote 
 				return fault.Malformed.Errorf("read order: %w", err)
 			}
 			fmt.Fprintf(a.stdout, "order %s: %s EUR an hour at %s\n", made.Metadata.Name, o.Hourly.Decimal(), strings.Join(regionsOf(o.Terms), ", "))
-			fmt.Fprintf(a.stdout, "see: kontor orders\nwhy there: kontor why %s\n", made.Metadata.Name)
+			fmt.Fprintf(a.stdout, "see: kontor describe order %[1]s\nwhy there: kontor why %[1]s\nend it, with all that it made: kontor delete order %[1]s\n", made.Metadata.Name)
 			return nil
 		},
 	}
@@ -277,7 +272,7 @@ func ofTenant(name, collection string, verbs ...string) kind {
 
 var (
 	quoteKind = ofTenant("quote", "quotes")
-	orderKind = ofTenant("order", "orders")
+	orderKind = ofTenant("order", "orders", "delete")
 )
 
 func ordersCommand(a *app) *cobra.Command {

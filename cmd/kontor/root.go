@@ -50,7 +50,7 @@ func groups() []group {
 			loginCommand, logoutCommand, whoamiCommand, tokenCommand, accountCommand, serviceCommand, keysCommand, tenantCommand, regionCommand, auditCommand,
 		}},
 		{"rule", "Buying by rule:", true, []func(*app) *cobra.Command{
-			quoteCommand, quotesCommand, orderCommand, ordersCommand, driftCommand, whyCommand, replayCommand, decisionCommand, policyCommand,
+			blueprintsCommand, quoteCommand, quotesCommand, orderCommand, ordersCommand, driftCommand, whyCommand, replayCommand, decisionCommand, policyCommand,
 		}},
 		{"running", "Running Kontor:", false, []func(*app) *cobra.Command{
 			serveCommand, agentCommand, doctorCommand, upCommand, demoCommand, topCommand, debugCommand, backupCommand, restoreCommand, upgradeCommand, configCommand, networkCommand, consoleKeeperCommand,
