@@ -15,7 +15,7 @@ func TestDriftIsShownWithItsPlan(t *testing.T) {
 	eur := func(nano int64) *money.Amount { return &money.Amount{Nano: nano, Currency: money.EUR} }
 	d := &market.Drift{
 		Decision: "d-1", Workspaces: []string{"eu/shop"},
-		Reasons: []market.Reason{{"main", "fake-1", "rhone", "evidence", "ours: region.pue", "a value", "1.2, expired"}},
+		Reasons: []market.Reason{{Group: "main", Region: "fake-1", Provider: "rhone", Dimension: "evidence", Subject: "ours: region.pue", Needed: "a value", Had: "1.2, expired"}},
 		Plan: market.Plan{Hourly: *eur(40_000_000), After: eur(50_000_000), Once: eur(800_000_000), Moves: []market.Move{{
 			Group: "main", Copy: 2, From: "fake-1", To: "fake-2", Provider: "spree", Before: *eur(40_000_000), After: *eur(50_000_000), GiB: 100, Egress: eur(800_000_000),
 		}}},
