@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/kontor-cloud/kontor/client"
 	"github.com/kontor-cloud/kontor/db/dbtest"
+	"github.com/kontor-cloud/kontor/job"
 	"github.com/kontor-cloud/kontor/seca"
 	"github.com/kontor-cloud/kontor/telemetry"
 )
@@ -50,7 +52,7 @@ func shortDir(t testing.TB) string {
 }
 
 // used starts an exchange with a fake region and has a customer work with it, so that
-// there is something to see.
+// there is something to see. The first jobs are done, too.
 func used(t testing.TB, db string) *exchange {
 	t.Helper()
 	x, stop := startLogging(t, shortDir(t), db, 1, "debug")
@@ -59,7 +61,15 @@ func used(t testing.TB, db string) *exchange {
 	place := client.Place{Tenant: demoTenant, Region: "fake-1", Workspace: "w"}
 	put(t, cl, place, "workspace", "w", `{}`)
 	until(t, cl, put(t, cl, place, "block-storage", "v", benchVolume), seca.Active)
-	return x
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		done, err := job.Outcomes(t.Context(), x.db)
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("the jobs of a start, waited for in vain: %v, %v", done, err)
+		}
+		if slices.ContainsFunc(done, func(o job.Outcome) bool { return o.Name == "prune-tokens" }) {
+			return x
+		}
+	}
 }
 
 func TestMetrics(t *testing.T) {
