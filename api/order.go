@@ -246,12 +246,13 @@ type orderSpec struct {
 
 // orderStatus is what became of an order.
 type orderStatus struct {
-	State    string        `json:"state"` // running or ended
+	State    string        `json:"state"` // running, failed or ended
 	Decision string        `json:"decision"`
 	Price    *market.Price `json:"price"` // now
 	market.Terms
 	Made    []partView   `json:"made,omitempty"` // if one order is shown
 	Drift   *driftStatus `json:"drift,omitempty"`
+	Problem string       `json:"problem,omitempty"` // why it was taken back
 	EndedAt time.Time    `json:"endedAt,omitzero"`
 }
 
@@ -266,8 +267,11 @@ func (c *call) orderView(o *market.Order) (seca.Document, orderStatus, error) {
 	if err != nil {
 		return seca.Document{}, orderStatus{}, err
 	}
-	s := orderStatus{State: "running", Decision: o.Quote.Decision, Price: price, Terms: o.Quote.Terms, EndedAt: o.EndedAt}
-	if !o.EndedAt.IsZero() {
+	s := orderStatus{State: "running", Decision: o.Quote.Decision, Price: price, Terms: o.Quote.Terms, EndedAt: o.EndedAt, Problem: o.Problem}
+	switch {
+	case o.Problem != "":
+		s.State = "failed"
+	case !o.EndedAt.IsZero():
 		s.State = "ended"
 	}
 	parcels, err := parcelsOf(o.Quote)

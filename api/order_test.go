@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kontor-cloud/kontor/seca"
 	"github.com/kontor-cloud/kontor/wire"
@@ -147,6 +148,78 @@ func TestABlueprintIsOneThing(t *testing.T) {
 		status, b := w.do("acme-admin", "POST", quotesPath, `{"spec":{"blueprint":{"name":"offsite-backup","parameters":{"name":"b","from":"rhone","key":"ssh-ed25519 AAAA","image":"tiny"}}}}`)
 		if status != http.StatusUnprocessableEntity || !strings.Contains(b, "no region fits") { // nobody here is controlled from the Union
 			t.Errorf("%d %s", status, b)
+		}
+	})
+}
+
+// says has the agent of a region report one state of all that it is to make, as present or gone.
+func (w *world) says(region string, state seca.State, presence wire.Presence) {
+	w.t.Helper()
+	var all []wire.Observation
+	for _, r := range w.follows(region) {
+		all = append(all, wire.Observation{ID: r.ID, Generation: r.Generation, State: state, Presence: presence, Reason: "Test", Message: "as the test says"})
+	}
+	_, err := w.Resources.Observe(w.t.Context(), region, all)
+	check(w.t, err)
+}
+
+func (w *world) looksAfterOrders(later time.Duration) {
+	w.t.Helper()
+	check(w.t, w.FollowOrders(w.t.Context(), time.Now().Add(later)))
+}
+
+func TestAnOrderEndsWhenNothingIsLeft(t *testing.T) {
+	eachTraded(t, func(t *testing.T, w *world) {
+		_, o := w.buys(`"documents":[` + shopFiles + `]`)
+		w.looksAfterOrders(0)
+		if got := w.order(o).Status.State; got != "running" {
+			t.Errorf("new, it is %s", got)
+		}
+		w.says("rhone", seca.Active, wire.Present)
+		w.looksAfterOrders(time.Hour)
+		w.says("rhone", seca.Error, wire.Present)
+		w.looksAfterOrders(time.Hour)
+		if got := w.order(o).Status.State; got != "running" {
+			t.Errorf("what stood once is not taken back, but it is %s", got)
+		}
+		if status, b := w.do("acme-admin", "DELETE", ordersPath+"/"+o.Metadata.Name, ""); status != http.StatusAccepted {
+			t.Fatalf("%d %s", status, b)
+		}
+		w.looksAfterOrders(0)
+		if got := w.order(o).Status.State; got != "running" {
+			t.Errorf("as long as something is there it is %s", got)
+		}
+		w.says("rhone", seca.Deleting, wire.Absent)
+		w.looksAfterOrders(0)
+		if got := w.order(o).Status; got.State != "ended" || len(got.Made) > 0 {
+			t.Errorf("at the end it is %+v", got)
+		}
+	})
+}
+
+// TestWhatCannotBeMadeIsTakenBack as a whole, and not before its platform had time.
+func TestWhatCannotBeMadeIsTakenBack(t *testing.T) {
+	eachTraded(t, func(t *testing.T, w *world) {
+		_, o := w.buys(`"documents":[` + shopFiles + `]`)
+		w.says("rhone", seca.Error, wire.Absent)
+		w.looksAfterOrders(time.Minute)
+		if got := w.order(o).Status.State; got != "running" {
+			t.Errorf("after a minute it is %s", got)
+		}
+		w.looksAfterOrders(3 * time.Minute)
+		got := decoded[struct{ Status orderStatus }](t, w.ok("acme-admin", "GET", ordersPath+"/"+o.Metadata.Name, "")).Status
+		if got.State != "failed" || !strings.Contains(got.Problem, "region rhone: Test: as the test says") {
+			t.Errorf("after three it is %s, %s", got.State, got.Problem)
+		}
+		for _, p := range got.Made {
+			if p.State != seca.Deleting {
+				t.Errorf("%s is %s", p.Ref, p.State)
+			}
+		}
+		w.says("rhone", seca.Deleting, wire.Absent)
+		w.looksAfterOrders(3 * time.Minute)
+		if got := w.order(o).Status; len(got.Made) > 0 {
+			t.Errorf("left is %+v", got.Made)
 		}
 	})
 }

@@ -120,7 +120,7 @@ func TestAQuoteKeepsItsPlaceWhileItIsValid(t *testing.T) {
 			t.Errorf("what is ordered is free: %v", err)
 		}
 		w.stock1(t, "r", 0) // the agent sees the machine
-		if err := w.Visible(t.Context(), o); err != nil {
+		if err := w.Settle(t.Context(), o.ID); err != nil {
 			t.Fatal(err)
 		}
 		w.stock1(t, "r", 2) // it is gone

@@ -16,6 +16,7 @@ type Order struct {
 	Quote     *Quote    `json:"quote"`
 	CreatedAt time.Time `json:"createdAt"`
 	EndedAt   time.Time `json:"endedAt,omitzero"`
+	Problem   string    `json:"problem,omitempty"` // why it was taken back
 }
 
 // Order accepts a quote, while it is valid, and binds what it reserved. To order it again
@@ -74,14 +75,14 @@ func (q *Quote) regions() map[string]bool {
 	return all
 }
 
-const orderColumns = `SELECT purchase.id, purchase.created_at, purchase.ended_at,
+const orderColumns = `SELECT purchase.id, purchase.created_at, purchase.ended_at, purchase.problem,
 	quote.id, quote.tenant, quote.decision, quote.terms, quote.documents, quote.created_at, quote.valid_until, quote.ordered
 	FROM purchase JOIN quote ON quote.id = purchase.quote `
 
 func scanOrder(scan func(...any) error) (*Order, error) {
 	var o Order
 	var made, ended int64
-	quote, err := scanQuote(func(to ...any) error { return scan(append([]any{&o.ID, &made, &ended}, to...)...) })
+	quote, err := scanQuote(func(to ...any) error { return scan(append([]any{&o.ID, &made, &ended, &o.Problem}, to...)...) })
 	o.Quote, o.CreatedAt, o.EndedAt = quote, db.Time(made), db.Time(ended)
 	return &o, err
 }
@@ -102,20 +103,50 @@ func (s *Store) live(ctx context.Context) ([]*Order, error) {
 	return db.All(ctx, s.DB, scanOrder, orderColumns+`WHERE purchase.ended_at = 0 ORDER BY purchase.id`)
 }
 
-// Visible notes that what was ordered is in the figures of its platforms: it is not taken off
-// what they say is free any more.
-func (s *Store) Visible(ctx context.Context, o *Order) error {
-	n, err := db.Exec(ctx, s.DB, `DELETE FROM reservation WHERE quote = $1 AND until = 0`, o.Quote.ID)
+// An OpenOrder is one that has made something, and has not ended.
+type OpenOrder struct {
+	ID, Tenant, Decision string
+	Settled              bool // all of it stood once
+}
+
+// OpenOrders lists those of all tenants.
+func (s *Store) OpenOrders(ctx context.Context) ([]OpenOrder, error) {
+	return db.All(ctx, s.DB, func(scan func(...any) error) (o OpenOrder, err error) {
+		return o, scan(&o.ID, &o.Tenant, &o.Decision, &o.Settled)
+	}, `SELECT purchase.id, purchase.tenant, quote.decision, purchase.settled_at > 0 FROM purchase JOIN quote ON quote.id = purchase.quote
+		WHERE purchase.ended_at = 0 AND quote.documents IS NOT NULL ORDER BY purchase.id`)
+}
+
+// Settle notes that all that was ordered stands, and is in the figures of its platforms: it is not
+// taken off what they say is free any more.
+func (s *Store) Settle(ctx context.Context, id string) error {
+	_, err := db.Exec(ctx, s.DB, `UPDATE purchase SET settled_at = $2 WHERE id = $1 AND settled_at = 0`, id, db.Micros(time.Now()))
+	if err != nil {
+		return err
+	}
+	return s.release(ctx, id)
+}
+
+// release ends the reservation of an order.
+func (s *Store) release(ctx context.Context, id string) error {
+	n, err := db.Exec(ctx, s.DB, `DELETE FROM reservation WHERE until = 0 AND quote = (SELECT quote FROM purchase WHERE id = $1)`, id)
 	if err == nil && n > 0 {
 		s.changed()
 	}
 	return err
 }
 
+// Fail notes why an order is taken back, in the transaction that does so.
+func (s *Store) Fail(ctx context.Context, tx *db.Tx, o OpenOrder, why string) error {
+	audit.Note(ctx, audit.Change{Chain: o.Tenant, Resource: resourceName(o.Tenant, "orders", o.ID), Detail: why})
+	_, err := db.Exec(ctx, tx, `UPDATE purchase SET problem = $2 WHERE id = $1`, o.ID, why)
+	return err
+}
+
 // End notes that nothing is left of what was ordered.
-func (s *Store) End(ctx context.Context, o *Order) error {
-	if _, err := db.Exec(ctx, s.DB, `UPDATE purchase SET ended_at = $2 WHERE id = $1 AND ended_at = 0`, o.ID, db.Micros(time.Now())); err != nil {
+func (s *Store) End(ctx context.Context, id string) error {
+	if _, err := db.Exec(ctx, s.DB, `UPDATE purchase SET ended_at = $2 WHERE id = $1 AND ended_at = 0`, id, db.Micros(time.Now())); err != nil {
 		return err
 	}
-	return s.Visible(ctx, o)
+	return s.release(ctx, id)
 }

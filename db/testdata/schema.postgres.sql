@@ -246,6 +246,8 @@ purchase.tenant text COLLATE C NOT NULL
 purchase.quote text COLLATE C NOT NULL
 purchase.created_at bigint NOT NULL
 purchase.ended_at bigint NOT NULL
+purchase.settled_at bigint NOT NULL DEFAULT 0
+purchase.problem text COLLATE C NOT NULL DEFAULT ''::text
 purchase purchase_pkey PRIMARY KEY (id)
 purchase purchase_quote_fkey FOREIGN KEY (quote) REFERENCES quote(id) ON DELETE CASCADE
 purchase purchase_quote_key UNIQUE (quote)
@@ -335,6 +337,7 @@ resource.storage_gb bigint
 resource.host text COLLATE C
 resource.decision text COLLATE C
 resource resource_pkey PRIMARY KEY (id)
+CREATE INDEX resource_decision ON resource USING btree (decision) WHERE ((decision IS NOT NULL) AND (gone_at IS NULL))
 CREATE INDEX resource_feed ON resource USING btree (COALESCE(host, region), wanted_revision)
 CREATE UNIQUE INDEX resource_host ON resource USING btree (COALESCE(host, region), urn) WHERE ((gone_at IS NULL) AND (workspace = ''::text))
 CREATE UNIQUE INDEX resource_live ON resource USING btree (region, urn) WHERE (gone_at IS NULL)

@@ -229,7 +229,7 @@ CREATE TABLE purchase (
 	quote      TEXT NOT NULL UNIQUE REFERENCES quote (id) ON DELETE CASCADE,
 	created_at BIGINT NOT NULL,
 	ended_at   BIGINT NOT NULL
-);
+, settled_at BIGINT NOT NULL DEFAULT 0, problem TEXT NOT NULL DEFAULT '');
 CREATE INDEX purchase_tenant ON purchase (tenant, id);
 CREATE TABLE quota (
     tenant     TEXT NOT NULL REFERENCES tenant (name) ON DELETE CASCADE,
@@ -302,6 +302,7 @@ CREATE TABLE resource (
     deleted_at      BIGINT,                 -- when its deletion was accepted
     gone_at         BIGINT                  -- when it was seen to be gone; the row is a tombstone
 , vcpu BIGINT, ram_gib BIGINT, gpu BIGINT, storage_gb BIGINT, host TEXT, decision TEXT);
+CREATE INDEX resource_decision ON resource (decision) WHERE decision IS NOT NULL AND gone_at IS NULL;
 CREATE INDEX resource_feed ON resource (COALESCE(host, region), wanted_revision);
 CREATE UNIQUE INDEX resource_host ON resource (COALESCE(host, region), urn) WHERE gone_at IS NULL AND workspace = '';
 CREATE UNIQUE INDEX resource_live ON resource (region, urn) WHERE gone_at IS NULL;
