@@ -19,8 +19,10 @@ const (
 	volumeVersion  = "3.42" // growing what is attached
 )
 
-// profiles are the known providers. The limits are on the safe side of what
-// their documentation says.
+// profiles are the known providers, as docs/drivers/openstack.md says with sources.
+// The limits are on the safe side of what is published, and a class of storage
+// promises what its smallest volume does: where performance grows with size, more
+// is not sure.
 var profiles = map[string]profile{
 	"generic": {
 		Compute: computeVersion, Volume: volumeVersion,
@@ -39,9 +41,11 @@ var profiles = map[string]profile{
 		ExternalNetwork: "admin_external_net", Compute: computeVersion, Volume: volumeVersion, ResizeWhileInUse: true,
 		Limits: driver.Limits{PerSecond: 5, Burst: 20, Parallel: 4},
 		Storage: map[string]Storage{
-			"SATA": {IOPS: 1000, MinGB: 10, Type: "remote-durable"},
-			"SAS":  {IOPS: 3000, MinGB: 10, Type: "remote-durable"},
-			"SSD":  {IOPS: 20000, MinGB: 10, Type: "remote-durable"},
+			"SATA":  {IOPS: 110, MinGB: 10, Type: "remote-durable"},  // 100 and 1 for each GiB; no longer sold
+			"SAS":   {IOPS: 120, MinGB: 10, Type: "remote-durable"},  // 100 and 2
+			"GPSSD": {IOPS: 1920, MinGB: 10, Type: "remote-durable"}, // 1,800 and 12
+			"SSD":   {IOPS: 600, MinGB: 10, Type: "remote-durable"},  // 100 and 50
+			"ESSD":  {IOPS: 2300, MinGB: 10, Type: "remote-durable"}, // 1,800 and 50
 		},
 	},
 	"infomaniak": {
