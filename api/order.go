@@ -322,6 +322,9 @@ func (c *call) cancel() (reply, error) {
 			return reply{}, err
 		}
 	}
+	if len(names) == 0 {
+		return reply{status: http.StatusAccepted}, c.server.Market.End(c.ctx, o.ID)
+	}
 	var announce func()
 	err = c.server.Providers.DB.InTx(c.ctx, func(ctx context.Context, tx *db.Tx) (err error) {
 		announce, err = c.server.Resources.Unmake(ctx, tx, o.Quote.Region, c.at.Tenant, names)
