@@ -107,3 +107,24 @@ func TestWishesArePointedAt(t *testing.T) {
 		}
 	})
 }
+
+// TestAnOrderWithoutDocumentsEndsAtOnce, and gives its room back.
+func TestAnOrderWithoutDocumentsEndsAtOnce(t *testing.T) {
+	eachTraded(t, func(t *testing.T, w *world) {
+		_, o := w.buys(`"groups":[{"name":"main","needs":[{"kind":"instance","sku":"seca.ds","count":1}]}]`)
+		held := func() int {
+			n, err := db.One(t.Context(), w.Providers.DB, db.Scan[int], `SELECT COUNT(*) FROM reservation`)
+			check(t, err)
+			return n
+		}
+		if held() != 1 {
+			t.Error("it holds no room")
+		}
+		if status, b := w.do("acme-admin", "DELETE", ordersPath+"/"+o.Metadata.Name, ""); status != http.StatusAccepted {
+			t.Errorf("%d %s", status, b)
+		}
+		if got := w.order(o).Status.State; got != "ended" || held() != 0 {
+			t.Errorf("it is %s and holds the room of %d", got, held())
+		}
+	})
+}
