@@ -104,6 +104,10 @@ var columnsOf = map[string][]column{
 	"drift":           driftColumns,
 	"blueprint":       {{"VERSION", text("spec.version"), false}, {"TITLE", text("spec.title"), false}},
 	"policy":          {{"VERSION", text("spec.version"), false}, {"TITLE", text("spec.title"), false}},
+	"participant": {
+		{"STATE", text("status.state"), false}, {"COUNTRY", text("spec.country"), false}, {"LEGAL NAME", text("spec.legalName"), false},
+		{"REGISTER", text("spec.register"), true}, {"CLAIMS", text("status.claims"), false}, {"KEYS", text("status.keys"), true},
+	},
 	"service-account": {{"ACCOUNT", text("status.account"), false}, {"DISABLED", text("spec.disabled"), false}},
 	"account":         {{"OPERATOR", text("spec.operator"), false}, {"DISABLED", text("spec.disabled"), false}, {"TENANTS", text("spec.tenants"), false}},
 }

@@ -33,6 +33,7 @@ func kinds() []kind {
 		regionKind,
 		own("tenant", "tenants", "apply", "delete"),
 		own("account", "accounts", "apply", "delete"),
+		participantKind,
 		serviceKind,
 		quotaKind, quoteKind, orderKind, driftKind, savedPolicy, blueprintKind,
 		own("job", "jobs"),

@@ -159,10 +159,15 @@ func (a *app) keep(ctx context.Context, s settings, made session) error {
 	if err := a.setContext(s); err != nil {
 		return err
 	}
+	a.overridden()
+	return a.greet(ctx, s, made.Token)
+}
+
+// overridden warns who logs in of a token that goes before the login.
+func (a *app) overridden() {
 	if a.env["KONTOR_TOKEN"] != "" || a.env["KONTOR_TOKEN_FILE"] != "" || a.flags.TokenFile != "" {
 		fmt.Fprintln(a.stderr, "kontor: warning: a token in the environment or by flag goes before this login")
 	}
-	return a.greet(ctx, s, made.Token)
 }
 
 // greet shows who the exchange takes a token for.

@@ -15,7 +15,7 @@ import (
 var profileKind = own("region", "regions", "apply", "delete")
 
 func regionCommand(a *app) *cobra.Command {
-	return family("region", "Manage the regions of the exchange (operators)",
+	return family("region", "Manage the regions of the exchange (operators; participants theirs)",
 		a.listCommand(profileKind), a.regionCreate(), a.regionJoin(), a.regionAgents(), a.regionRevoke(), a.regionResync(), a.regionOrphans(), a.regionStrays(), a.regionImport(), a.removeCommand(profileKind))
 }
 

@@ -52,6 +52,7 @@ func groups() []group {
 		{"rule", "Buying by rule:", true, []func(*app) *cobra.Command{
 			blueprintsCommand, quoteCommand, quotesCommand, orderCommand, ordersCommand, driftCommand, whyCommand, replayCommand, decisionCommand, policyCommand,
 		}},
+		{"selling", "Selling:", true, []func(*app) *cobra.Command{providerCommand, offersCommand}},
 		{"running", "Running Kontor:", false, []func(*app) *cobra.Command{
 			serveCommand, agentCommand, doctorCommand, upCommand, demoCommand, topCommand, debugCommand, backupCommand, restoreCommand, upgradeCommand, configCommand, networkCommand, consoleKeeperCommand,
 		}},
