@@ -136,7 +136,11 @@ func readSheet(file, key string) (*offer.Sheet, error) {
 	case key == "":
 		return s, nil
 	}
-	return s, sign(s, key)
+	private, err := readKey(key)
+	if err == nil {
+		s.Sign(private)
+	}
+	return s, err
 }
 
 func (a *app) publish(ctx context.Context, s *offer.Sheet) error {

@@ -16,7 +16,6 @@ import (
 
 	"github.com/kontor-cloud/kontor/client"
 	"github.com/kontor-cloud/kontor/fault"
-	"github.com/kontor-cloud/kontor/offer"
 	"github.com/kontor-cloud/kontor/participant"
 )
 
@@ -143,15 +142,6 @@ func (a *app) signerRevoke() *cobra.Command {
 			return nil
 		},
 	}
-}
-
-// sign puts the provider's signature on a sheet, and says by which key.
-func sign(s *offer.Sheet, file string) error {
-	key, err := readKey(file)
-	if err == nil {
-		s.Sign(key)
-	}
-	return err
 }
 
 // day words a moment as people want it in a table.
