@@ -45,7 +45,7 @@ func (s *stock) price(chosen []placement.Placement, at time.Time) (*Price, error
 
 // changed finds when, after a moment, the price will be one that is looked for, by sheets that are published already; nil if never.
 func (s *stock) changed(chosen []placement.Placement, at time.Time, wanted func(hourly money.Amount) bool) (*Price, time.Time, error) {
-	for _, moment := range moments(s.published(), chosen, at) {
+	for _, moment := range moments(s.published, chosen, at) {
 		if p, err := s.priceAt(chosen, moment); err != nil || wanted(p.Hourly) {
 			return p, moment, err
 		}
@@ -53,21 +53,11 @@ func (s *stock) changed(chosen []placement.Placement, at time.Time, wanted func(
 	return nil, time.Time{}, nil
 }
 
-// published are the sheets of each provider.
-func (s *stock) published() map[string][]offer.Published {
-	all := map[string][]offer.Published{}
-	for _, seller := range s.sellers {
-		all[seller.Name] = seller.Sheets
-	}
-	return all
-}
-
 func (s *stock) priceAt(chosen []placement.Placement, at time.Time) (*Price, error) {
-	published := s.published()
 	p := &Price{Hourly: money.Amount{Currency: money.EUR}, Sheets: map[string]int{}}
 	for _, c := range chosen {
 		version, rates := c.Sheet, []offer.Rate(nil)
-		if sheet, err := offer.Binding(published[c.Provider], c.Sheet, at); err == nil { // else he sells no more
+		if sheet, err := offer.Binding(s.published[c.Provider], c.Sheet, at); err == nil { // else he sells no more
 			version, rates = sheet.Version, sheet.Rates(c.Region)
 		}
 		p.Sheets[c.Provider] = max(p.Sheets[c.Provider], version)

@@ -57,6 +57,8 @@ type stock struct {
 	read    time.Time        // when reading it began
 	changes int64
 	sellers map[string]*Seller // by region
+
+	published map[string][]offer.Published // sheets, by provider
 }
 
 // An item is a region that is for sale, and what that was made of.
@@ -149,15 +151,16 @@ func (s *Store) readSellers(ctx context.Context, old, next *stock) error {
 		return err
 	}
 	if next.changes = n; old != nil && old.changes == n {
-		next.sellers = old.sellers
+		next.sellers, next.published = old.sellers, old.published
 		return nil
 	}
 	all, err := s.Sellers.Sellers(ctx)
 	if err != nil {
 		return err
 	}
-	next.sellers = make(map[string]*Seller, len(all))
+	next.sellers, next.published = make(map[string]*Seller, len(all)), make(map[string][]offer.Published, len(all))
 	for i := range all {
+		next.published[all[i].Name] = all[i].Sheets
 		for region := range all[i].Regions {
 			next.sellers[region] = &all[i]
 		}

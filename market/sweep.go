@@ -63,17 +63,22 @@ func (s *Store) Sweep(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	found := make(map[[2]string]*Drift, len(noted))
+	before, found := make(map[[2]string]*Drift, len(noted)), make(map[[2]string]*Drift, len(noted))
+	for _, d := range noted {
+		before[d.key()] = d
+	}
 	for _, one := range all {
 		g := s.grounds[one.decision]
 		if g == nil { // from before anybody looked for drift
 			continue
 		}
 		d, err := s.inspect(market, one, g, now)
-		if err != nil { // one that cannot be understood hides no other
+		if err != nil { // one that cannot be understood hides no other, and what is known of it stays
 			s.Log.WarnContext(ctx, "drift not looked for", "tenant", one.tenant, "subject", one.name, "error", err)
-		} else if d != nil {
-			found[[2]string{d.Tenant, d.Name}] = d
+			d = before[[2]string{one.tenant, one.name}]
+		}
+		if d != nil {
+			found[d.key()] = d
 		}
 	}
 	return s.note(ctx, noted, found, now)
@@ -251,12 +256,11 @@ func (s *stock) dearer(r placement.Request, places []placement.Placement, now ti
 func (s *Store) note(ctx context.Context, noted []*Drift, found map[[2]string]*Drift, now time.Time) error {
 	var gone, fresh []*Drift
 	for _, old := range noted {
-		key := [2]string{old.Tenant, old.Name}
-		switch next := found[key]; {
+		switch next := found[old.key()]; {
 		case next == nil:
 			gone = append(gone, old)
 		case bytes.Equal(next.body(), old.body()):
-			delete(found, key)
+			delete(found, old.key())
 		}
 	}
 	fresh = slices.SortedFunc(maps.Values(found), func(a, b *Drift) int {
@@ -286,6 +290,8 @@ func (s *Store) note(ctx context.Context, noted []*Drift, found map[[2]string]*D
 	}
 	return err
 }
+
+func (d *Drift) key() [2]string { return [2]string{d.Tenant, d.Name} }
 
 func (d *Drift) body() []byte {
 	b, _ := json.Marshal(d) // texts and numbers
