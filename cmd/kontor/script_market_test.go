@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -120,4 +121,14 @@ func scriptExcluded(ts *testscript.TestScript, neg bool, args []string) {
 	if want := slices.Sorted(slices.Values(args[1:])); !slices.Equal(got, want) {
 		ts.Fatalf("excluded are %v, want %v", got, want)
 	}
+}
+
+// TestLabPatientScripts are those that wait for what the exchange does by itself, for minutes.
+func TestLabPatientScripts(t *testing.T) {
+	if os.Getenv("KONTOR_LAB") == "" {
+		t.Skip("KONTOR_LAB is not set")
+	}
+	p := scripts()
+	p.Dir = "testdata/patient"
+	testscript.Run(t, p)
 }
