@@ -11,7 +11,7 @@ IMAGE := $(or $(KONTOR_IMAGE),$(CACHE)/image/kontor-tiny.qcow2)
 build: ## the binary, static
 	CGO_ENABLED=0 go build -trimpath -o $(BIN) ./cmd/kontor
 
-demo: build qemu image ## a real machine at one of three providers, through the API
+demo: build qemu image ## a real machine, bought by rule at one of seven providers
 	$(BIN) demo --image $(IMAGE) $(if $(ONCE),--once)
 
 qemu: ## QEMU from the distribution, when missing

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -198,25 +197,6 @@ func (c *call) oneQuote() (reply, error) {
 		return reply{}, err
 	}
 	return ok(c.quoteDocument(q))
-}
-
-func (c *call) listOrders() (reply, error) {
-	all, err := c.server.Market.Orders(c.ctx, c.at.Tenant)
-	if err != nil {
-		return reply{}, err
-	}
-	drifted, err := c.server.Market.Drifts(c.ctx, c.at.Tenant)
-	if err != nil {
-		return reply{}, err
-	}
-	return ownList(c, "orders", all, func(o *market.Order) (seca.Document, error) {
-		d, s, err := c.orderView(o)
-		if at := slices.IndexFunc(drifted, func(d *market.Drift) bool { return d.Order == o.ID }); at >= 0 {
-			s.Drift = &driftStatus{drifted[at].Summary(), drifted[at]}
-			d.Status = marshal(s)
-		}
-		return d, err
-	})
 }
 
 func (c *call) oneDecision() (reply, error) {

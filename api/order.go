@@ -225,7 +225,7 @@ func (c *call) order() (reply, error) {
 		return reply{}, err
 	}
 	announce()
-	d, err := c.orderDocument(o)
+	d, _, err := c.orderView(o, slices.Repeat([]seca.State{seca.Creating}, min(len(writes), 1)))
 	return reply{status: http.StatusCreated, body: d}, err
 }
 
@@ -246,7 +246,7 @@ type orderSpec struct {
 
 // orderStatus is what became of an order.
 type orderStatus struct {
-	State    string        `json:"state"` // running, failed or ended
+	State    string        `json:"state"` // creating, active, error, deleting, failed or ended
 	Decision string        `json:"decision"`
 	Price    *market.Price `json:"price"` // now
 	market.Terms
@@ -256,26 +256,56 @@ type orderStatus struct {
 	EndedAt time.Time    `json:"endedAt,omitzero"`
 }
 
-func (c *call) orderDocument(o *market.Order) (seca.Document, error) {
-	d, _, err := c.orderView(o)
-	return d, err
-}
-
-// orderView renders an order; the status is for more to come.
-func (c *call) orderView(o *market.Order) (seca.Document, orderStatus, error) {
+// orderView renders an order of which things in some states are there; the status is for more to come.
+func (c *call) orderView(o *market.Order, states []seca.State) (seca.Document, orderStatus, error) {
 	price, err := c.server.Market.OrderPrice(c.ctx, o, time.Now())
 	if err != nil {
 		return seca.Document{}, orderStatus{}, err
 	}
-	s := orderStatus{State: "running", Decision: o.Quote.Decision, Price: price, Terms: o.Quote.Terms, EndedAt: o.EndedAt, Problem: o.Problem}
-	switch {
-	case o.Problem != "":
-		s.State = "failed"
-	case !o.EndedAt.IsZero():
-		s.State = "ended"
-	}
+	s := orderStatus{State: orderState(o, states), Decision: o.Quote.Decision, Price: price, Terms: o.Quote.Terms, EndedAt: o.EndedAt, Problem: o.Problem}
 	parcels, err := parcelsOf(o.Quote)
 	return c.tenantDocumentOf("order", "orders", o.ID, o.CreatedAt, orderSpec{o.Quote.ID, parcels}, s), s, err
+}
+
+// orderState sums up the states of what an order has made.
+func orderState(o *market.Order, states []seca.State) string {
+	is := func(s seca.State) bool { return slices.Contains(states, s) }
+	switch {
+	case o.Problem != "":
+		return "failed"
+	case !o.EndedAt.IsZero():
+		return "ended"
+	case is(seca.Deleting) || len(states) == 0 && len(o.Quote.Documents) > 0:
+		return string(seca.Deleting)
+	case is(seca.Error):
+		return string(seca.Error)
+	case is(seca.Pending) || is(seca.Creating):
+		return string(seca.Creating)
+	}
+	return string(seca.Active)
+}
+
+func (c *call) listOrders() (reply, error) {
+	all, err := c.server.Market.Orders(c.ctx, c.at.Tenant)
+	if err != nil {
+		return reply{}, err
+	}
+	states, err := c.server.Resources.States(c.ctx, c.at.Tenant)
+	if err != nil {
+		return reply{}, err
+	}
+	drifted, err := c.server.Market.Drifts(c.ctx, c.at.Tenant)
+	if err != nil {
+		return reply{}, err
+	}
+	return ownList(c, "orders", all, func(o *market.Order) (seca.Document, error) {
+		d, s, err := c.orderView(o, states[o.Quote.Decision])
+		if at := slices.IndexFunc(drifted, func(d *market.Drift) bool { return d.Order == o.ID }); at >= 0 {
+			s.Drift = &driftStatus{drifted[at].Summary(), drifted[at]}
+			d.Status = marshal(s)
+		}
+		return d, err
+	})
 }
 
 func (c *call) oneOrder() (reply, error) {
@@ -283,14 +313,22 @@ func (c *call) oneOrder() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	d, s, err := c.orderView(o)
+	made, err := c.made(o)
 	if err != nil {
 		return reply{}, err
 	}
+	states := make([]seca.State, len(made))
+	for i, p := range made {
+		states[i] = p.State
+	}
+	d, s, err := c.orderView(o, states)
+	if err != nil {
+		return reply{}, err
+	}
+	s.Made = made
 	if s.Drift, err = c.driftOf(o.ID); err != nil {
 		return reply{}, err
 	}
-	s.Made, err = c.made(o)
 	d.Status = marshal(s)
 	return ok(d, err)
 }

@@ -172,21 +172,27 @@ func TestAnOrderEndsWhenNothingIsLeft(t *testing.T) {
 	eachTraded(t, func(t *testing.T, w *world) {
 		_, o := w.buys(`"documents":[` + shopFiles + `]`)
 		w.looksAfterOrders(0)
-		if got := w.order(o).Status.State; got != "running" {
+		if got := w.order(o).Status.State; got != "creating" {
 			t.Errorf("new, it is %s", got)
 		}
 		w.says("rhone", seca.Active, wire.Present)
+		if got := w.order(o).Status.State; got != "active" {
+			t.Errorf("made, it is %s", got)
+		}
+		if all := decoded[seca.List[boughtView]](t, w.ok("acme-admin", "GET", ordersPath, "")).Items; len(all) != 1 || all[0].Status.State != "active" {
+			t.Errorf("listed is %+v", all)
+		}
 		w.looksAfterOrders(time.Hour)
 		w.says("rhone", seca.Error, wire.Present)
 		w.looksAfterOrders(time.Hour)
-		if got := w.order(o).Status.State; got != "running" {
+		if got := w.order(o).Status.State; got != "error" {
 			t.Errorf("what stood once is not taken back, but it is %s", got)
 		}
 		if status, b := w.do("acme-admin", "DELETE", ordersPath+"/"+o.Metadata.Name, ""); status != http.StatusAccepted {
 			t.Fatalf("%d %s", status, b)
 		}
 		w.looksAfterOrders(0)
-		if got := w.order(o).Status.State; got != "running" {
+		if got := w.order(o).Status.State; got != "deleting" {
 			t.Errorf("as long as something is there it is %s", got)
 		}
 		w.says("rhone", seca.Deleting, wire.Absent)
@@ -203,7 +209,7 @@ func TestWhatCannotBeMadeIsTakenBack(t *testing.T) {
 		_, o := w.buys(`"documents":[` + shopFiles + `]`)
 		w.says("rhone", seca.Error, wire.Absent)
 		w.looksAfterOrders(time.Minute)
-		if got := w.order(o).Status.State; got != "running" {
+		if got := w.order(o).Status.State; got != "error" {
 			t.Errorf("after a minute it is %s", got)
 		}
 		w.looksAfterOrders(3 * time.Minute)

@@ -131,9 +131,12 @@ func (s *Store) promise(ctx context.Context, made *making, q *Quote, takes map[s
 	})
 }
 
+// Refresh has this process look at the market anew, as something else than the market has changed it.
+func (s *Store) Refresh() { s.shelf.spoil() }
+
 // changed has this process and others look at the market anew.
 func (s *Store) changed() {
-	s.shelf.spoil()
+	s.Refresh()
 	s.DB.Bus().Tell(topic, "")
 }
 

@@ -35,7 +35,11 @@ func Write(ctx context.Context, d *db.DB, fn func(context.Context, *db.Tx) error
 
 // Write is Write on the store's database.
 func (s *Store) Write(ctx context.Context, fn func(context.Context, *db.Tx) error) error {
-	return Write(ctx, s.DB, fn)
+	err := Write(ctx, s.DB, fn)
+	if err == nil && s.Changed != nil {
+		s.Changed()
+	}
+	return err
 }
 
 // Changes counts the changes that there have been. Who keeps the market in memory reads it

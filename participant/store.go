@@ -23,6 +23,8 @@ type Store struct {
 	DB   *db.DB
 	Data *policy.Data                          // what claims are checked against
 	Owns func(participant, region string) bool // whether a region is a participant's; nil: none is
+
+	Changed func() // is called after each change by this process, so that it shows at once; may be nil
 }
 
 const (

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,31 +19,36 @@ import (
 	"github.com/kontor-cloud/kontor/api"
 	"github.com/kontor-cloud/kontor/driver/qemu"
 	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/market"
 )
 
 //go:embed demo/demo.yaml
 var demoManifest string
+
+//go:embed demo/hospital.yaml
+var demoPolicy string
 
 // A demo is "kontor up" and a customer in one process. The customer is this
 // very command line: what it does can be typed.
 type demo struct {
 	*app
 	exchange *exchange
-	region   string
-	manifest string
+	order    string
+	region   string // where it was placed
 	env      map[string]string
 }
 
 func demoCommand(a *app) *cobra.Command {
 	var flags exchangeFlags
-	var image, region string
+	var image string
 	var once bool
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "Show it: three providers on this machine, and a virtual machine at one of them",
-		Long: `Show it: run an exchange and three providers on this machine (see "kontor up"), and
-have one of them boot a virtual machine that serves a web page, all asked for
-through the SECA API. Ends with Ctrl-C, which removes what it made.`,
+		Short: "Show it: seven providers on this machine, and a virtual machine bought by rule at one of them",
+		Long: `Show it: run an exchange and seven providers on this machine, three of them with QEMU
+(see "kontor up") and four that only pretend, and buy a virtual machine by rule: by a
+hospital's policy, below a price, near to a place. Six providers lack one thing each; the
+seventh boots the machine, which serves a web page. Ends with Ctrl-C, which removes what it made.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			conf := defaultExchange()
@@ -63,13 +70,12 @@ through the SECA API. Ends with Ctrl-C, which removes what it made.`,
 				}()
 				conf.Data = dir
 			}
-			d := &demo{app: a, region: region}
+			d := &demo{app: a}
 			return d.run(cmd.Context(), conf, image, once)
 		},
 	}
 	flags.add(a, c)
 	c.Flags().StringVar(&image, "image", "", "qcow2 file to boot; it must serve HTTP on port 80")
-	c.Flags().StringVar(&region, "in", "fr-lyon-rhone", "region to boot it in")
 	c.Flags().BoolVar(&once, "once", false, "remove everything and end when the page was fetched")
 	return c
 }
@@ -85,7 +91,7 @@ func (d *demo) run(ctx context.Context, conf exchangeConfig, image string, once 
 	up, down := context.WithCancel(context.WithoutCancel(ctx))
 	defer down()
 	ready, ended := make(chan *exchange, 1), make(chan error, 1)
-	go func() { ended <- d.up(up, conf, 0, func(x *exchange) { ready <- x }) }()
+	go func() { ended <- d.up(up, conf, slices.Concat(physical, pretending), func(x *exchange) { ready <- x }) }()
 	began := time.Now()
 	select {
 	case d.exchange = <-ready:
@@ -95,8 +101,11 @@ func (d *demo) run(ctx context.Context, conf exchangeConfig, image string, once 
 		down()
 		return <-ended
 	}
-	fmt.Fprintf(d.stdout, "exchange and three providers are up after %.1f s\n", time.Since(began).Seconds())
-	err := d.show(ctx, strings.TrimSuffix(filepath.Base(image), ".qcow2"), began)
+	err := d.exchange.sellAll(ctx)
+	if err == nil {
+		fmt.Fprintf(d.stdout, "exchange and seven providers are up after %.1f s\n", time.Since(began).Seconds())
+		err = d.show(ctx, strings.TrimSuffix(filepath.Base(image), ".qcow2"), began)
+	}
 	if err == nil && !once {
 		d.goOn()
 		select {
@@ -115,21 +124,45 @@ func (d *demo) run(ctx context.Context, conf exchangeConfig, image string, once 
 	return err
 }
 
+// Where the customer is, and in which region he buys.
+const (
+	demoPlace  = "45.76,4.84"
+	demoRegion = "hospital." + demoTenant
+)
+
 // show is the customer.
 func (d *demo) show(ctx context.Context, image string, began time.Time) error {
 	d.env = map[string]string{
 		"KONTOR_URL": d.exchange.publicURL(), "KONTOR_TOKEN_FILE": filepath.Join(d.exchange.config.Data, "admin.token"),
-		"KONTOR_TENANT": demoTenant, "KONTOR_REGION": d.region, "KONTOR_WORKSPACE": "hello",
+		"KONTOR_TENANT": demoTenant, "KONTOR_REGION": demoRegion, "KONTOR_WORKSPACE": "hello",
 	}
-	if err := d.write(image); err != nil {
+	manifest, rule, err := d.write(image)
+	if err != nil {
 		return err
 	}
 	for _, words := range [][]string{
-		{"get", "regions"}, {"apply", "-f", d.manifest, "--wait"}, {"start", "hello", "--wait"},
+		{"policy", "save", rule}, {"get", "regions"},
+		{"quote", "-f", manifest, "--in", demoRegion, "--max-price", "0.05", "--near", demoPlace, "--max-rtt", "20ms"},
 	} {
 		if err := d.enter(ctx, words...); err != nil {
 			return err
 		}
+	}
+	quotes, err := d.exchange.Market.Quotes(ctx, demoTenant)
+	if err != nil || len(quotes) == 0 {
+		return cmp.Or(err, error(fault.Missing.Errorf("there is no quote")))
+	}
+	q := slices.MaxFunc(quotes, func(a, b *market.Quote) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	d.region = q.Chosen[0].Region
+	if err := errors.Join(d.enter(ctx, "why", q.ID), d.enter(ctx, "order", q.ID, "--wait")); err != nil {
+		return err
+	}
+	if q, err = d.exchange.Market.FindQuote(ctx, demoTenant, q.ID); err != nil {
+		return err
+	}
+	d.order = q.Order
+	if err := d.enter(ctx, "start", "hello", "--wait"); err != nil {
+		return err
 	}
 	at, page, err := d.fetch(ctx)
 	if err != nil {
@@ -139,25 +172,11 @@ func (d *demo) show(ctx context.Context, image string, began time.Time) error {
 	return d.enter(ctx, "console", "log", "hello", "--tail", "600")
 }
 
-// write fills the manifest with what the region has on offer.
-func (d *demo) write(image string) error {
-	r, err := d.exchange.Providers.Snapshot().Region(d.region)
-	if err != nil {
-		return err
-	}
-	inv := r.Inventory
-	if len(inv.InstanceSKUs) == 0 || len(inv.StorageSKUs) == 0 {
-		return fault.Exhausted.Errorf("region %s offers no sizes", d.region)
-	}
-	small := inv.InstanceSKUs[0]
-	for _, s := range inv.InstanceSKUs {
-		if s.RAMGiB < small.RAMGiB {
-			small = s
-		}
-	}
-	d.manifest = filepath.Join(d.exchange.config.Data, "demo.yaml")
-	filled := strings.NewReplacer("INSTANCE_SKU", small.Name, "STORAGE_SKU", inv.StorageSKUs[0].Name, "IMAGE", image, "REGION", d.region).Replace(demoManifest)
-	return os.WriteFile(d.manifest, []byte(filled), 0o600)
+// write puts what the customer wants into files.
+func (d *demo) write(image string) (manifest, rule string, err error) {
+	manifest, rule = filepath.Join(d.exchange.config.Data, "demo.yaml"), filepath.Join(d.exchange.config.Data, "hospital.yaml")
+	filled := strings.NewReplacer("IMAGE", image, "REGION", demoRegion).Replace(demoManifest)
+	return manifest, rule, errors.Join(os.WriteFile(manifest, []byte(filled), 0o600), os.WriteFile(rule, []byte(demoPolicy), 0o600))
 }
 
 // enter runs a command as a person would, and shows it.
@@ -226,14 +245,14 @@ func (d *demo) goOn() {
 
 const cleanTime = time.Minute
 
-// clean removes what show made, and asks the platform whether anything is left.
+// clean ends the order, and asks the platform whether anything is left.
 func (d *demo) clean(ctx context.Context) error {
-	if d.manifest == "" {
+	if d.order == "" {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, cleanTime)
 	defer cancel()
-	if err := d.enter(ctx, "delete", "-f", d.manifest, "--wait", "--yes"); err != nil {
+	if err := d.enter(ctx, "delete", "order", d.order, "--yes", "--wait"); err != nil {
 		return err
 	}
 	if err := d.enter(ctx, "region", "resync", d.region); err != nil {

@@ -164,6 +164,7 @@ func (a *app) openExchange(ctx context.Context, c exchangeConfig, log *slog.Logg
 	if err != nil {
 		return nil, fmt.Errorf("open the market: %w", err)
 	}
+	participants.Changed = traded.Refresh
 	x.Exchange = api.New(api.Config{
 		Resources: resource.NewStore(x.db), Tenants: tenants, Providers: providers,
 		Participants: participants, Offers: offers, Market: traded,

@@ -217,7 +217,8 @@ func monthly(hour money.Amount) money.Amount {
 func euros(m money.Amount, decimals int) string { return m.Round(decimals).Decimal() }
 
 func orderCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	var w waiter
+	c := &cobra.Command{
 		Use: "order QUOTE", Short: "Order what a quote has offered, at its price", Args: cobra.ExactArgs(1),
 		Long: `Order what a quote has offered, at its price, while it is valid. What its documents
 describe is made at the regions that it chose, all or nothing. To order a quote again does no harm.`,
@@ -234,6 +235,11 @@ describe is made at the regions that it chose, all or nothing. To order a quote 
 			if err := x.Post(c.Context(), x.Exchange("tenants", p.Tenant, "quotes", args[0], "order"), struct{}{}, &made); err != nil {
 				return err
 			}
+			if w.wait {
+				if err := a.awaitAll(c.Context(), []target{{orderKind, p, made.Metadata.Name}}, toBeActive, w.timeout); err != nil {
+					return err
+				}
+			}
 			if a.structured() {
 				return a.write(made)
 			}
@@ -246,6 +252,8 @@ describe is made at the regions that it chose, all or nothing. To order a quote 
 			return nil
 		},
 	}
+	w.flags(c)
+	return c
 }
 
 func regionsOf(t market.Terms) []string {

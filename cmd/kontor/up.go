@@ -17,6 +17,7 @@ import (
 	"github.com/kontor-cloud/kontor/agent"
 	"github.com/kontor-cloud/kontor/driver/qemu"
 	"github.com/kontor-cloud/kontor/fault"
+	"github.com/kontor-cloud/kontor/market"
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/tenant"
 )
@@ -31,10 +32,13 @@ const (
 // physical are the regions of "up" without --fake: three providers in three
 // countries, each a QEMU host of its own on this machine.
 var physical = []provider.Region{
-	{Name: "de-berlin-spree", Display: "Spree Rechenzentrum", Country: "DE", City: "Berlin", Driver: "qemu"},
-	{Name: "fr-lyon-rhone", Display: "Rhône Nuage", Country: "FR", City: "Lyon", Driver: "qemu"},
-	{Name: "nl-delft-schie", Display: "Schie Hosting", Country: "NL", City: "Delft", Driver: "qemu"},
+	{Name: "de-berlin-spree", Display: "Spree Rechenzentrum", Country: "DE", City: "Berlin", Driver: "qemu", Annotations: standing("52.52,13.40")},
+	{Name: "fr-lyon-rhone", Display: "Rhône Nuage", Country: "FR", City: "Lyon", Driver: "qemu", Annotations: standing("45.76,4.84")},
+	{Name: "nl-delft-schie", Display: "Schie Hosting", Country: "NL", City: "Delft", Driver: "qemu", Annotations: standing("52.01,4.36")},
 }
+
+// standing says where a region is.
+func standing(at string) map[string]string { return map[string]string{market.Coordinates: at} }
 
 func upCommand(a *app) *cobra.Command {
 	var flags exchangeFlags
@@ -58,7 +62,11 @@ Virtual machines go on when it stops, and are found again at the next start.`,
 			if err != nil {
 				return err
 			}
-			return a.up(cmd.Context(), c, fakes, func(x *exchange) {
+			regions := physical
+			if fakes > 0 {
+				regions = fakeRegions(fakes)
+			}
+			return a.up(cmd.Context(), c, regions, func(x *exchange) {
 				fmt.Fprintln(a.stdout, "ready", x.publicURL())
 			})
 		},
@@ -70,7 +78,7 @@ Virtual machines go on when it stops, and are found again at the next start.`,
 
 // up runs an exchange and its regions until ctx ends; ready is called when
 // every region has reported.
-func (a *app) up(ctx context.Context, c exchangeConfig, fakes int, ready func(*exchange)) error {
+func (a *app) up(ctx context.Context, c exchangeConfig, regions []provider.Region, ready func(*exchange)) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	x, err := a.openExchange(serving, c, a.logger())
@@ -84,10 +92,6 @@ func (a *app) up(ctx context.Context, c exchangeConfig, fakes int, ready func(*e
 	}
 	if err := x.makeDemo(ctx); err != nil {
 		return fmt.Errorf("make tenant %s: %w", demoTenant, err)
-	}
-	regions := physical
-	if fakes > 0 {
-		regions = fakeRegions(fakes)
 	}
 	making := bySystem(ctx, x.Audit, "demo", "regions", "")
 	for _, r := range regions { // they are listed in this order

@@ -31,7 +31,7 @@ func startLogging(t testing.TB, data, db string, fakes int, level string) (x *ex
 	c.Listen = []listener{{Address: "127.0.0.1:0", Profile: api.Strict}}
 	a := &app{env: map[string]string{"KONTOR_LOG_LEVEL": level}, stdout: io.Discard, stderr: io.Discard}
 	ready, ended := make(chan *exchange, 1), make(chan error, 1)
-	go func() { ended <- a.up(ctx, c, fakes, func(x *exchange) { ready <- x }) }()
+	go func() { ended <- a.up(ctx, c, fakeRegions(fakes), func(x *exchange) { ready <- x }) }()
 	stop = func() {
 		cancel()
 		if err := <-ended; err != nil {

@@ -60,7 +60,7 @@ func (g goal) reached(i client.Item, err error) (bool, error) {
 	case err != nil:
 		return false, err
 	case g.gone:
-		return false, nil
+		return plain(find(decoded(i), "status.endedAt")) != "", nil // orders stay to be looked up
 	}
 	status := i.Common()
 	if status.State == seca.Error && g.state != seca.Error {
