@@ -141,7 +141,8 @@ func (d *demo) show(ctx context.Context, image string, began time.Time) error {
 		return err
 	}
 	for _, words := range [][]string{
-		{"policy", "save", rule}, {"get", "regions"},
+		{"policy", "save", rule},
+		{"get", "regions"},
 		{"quote", "-f", manifest, "--in", demoRegion, "--max-price", "0.05", "--near", demoPlace, "--max-rtt", "20ms"},
 	} {
 		if err := d.enter(ctx, words...); err != nil {
