@@ -41,6 +41,7 @@ func participantRoutes(base string) []route {
 		{"GET", at + "/sheets", anybody, nil, (*call).listSheets},
 		{"GET", at + "/sheets/{version}", anybody, nil, (*call).oneSheet},
 		{"POST", at + "/sheets", acting, nil, (*call).publish},
+		{"GET", at + "/losses", acting, nil, (*call).losses},
 		{"GET", base + "/offers", anybody, nil, (*call).listOffers},
 	}
 }
@@ -348,4 +349,13 @@ func (c *call) addActing() (reply, error) {
 
 func (c *call) removeActing() (reply, error) {
 	return reply{status: http.StatusAccepted}, c.server.Participants.RemoveMember(c.ctx, c.req.PathValue("participant"), c.at.Name)
+}
+
+// losses tells a participant how often its regions were not chosen, and on what they failed.
+func (c *call) losses() (reply, error) {
+	p, err := c.party()
+	if err != nil {
+		return reply{}, err
+	}
+	return ok(c.server.Market.Losses(c.ctx, p.Name))
 }

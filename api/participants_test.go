@@ -104,6 +104,7 @@ func (w *world) visitParticipants() {
 	w.ok("rhone", "POST", p.path("/sheets"), p.sheet("fr-lyon-rhone", 1, 20_000_000, time.Now().Add(-time.Minute)))
 	w.ok("zeta-admin", "GET", p.path("/sheets"), "")
 	w.ok("zeta-admin", "GET", p.path("/sheets/1"), "")
+	w.ok("rhone", "GET", p.path("/losses"), "")
 	w.ok("zeta-admin", "GET", ownBase+"/offers?sort=price", "")
 	w.ok("op", "POST", p.path("/suspend"), "")
 }
@@ -136,6 +137,8 @@ func TestAParticipantActsForItselfAlone(t *testing.T) {
 			{"elbe", "POST", elbe.path("/attestations"), `{"claims":[]}`},
 			{"elbe", "POST", elbe.path("/approve"), ""},
 			{"elbe", "GET", rhone.path("/members"), ""},
+			{"elbe", "GET", rhone.path("/losses"), ""},
+			{"zeta-admin", "GET", rhone.path("/losses"), ""},
 			{"elbe", "PUT", elbe.path("/members/zeta-admin"), ""},
 			{"elbe", "POST", rhone.path("/keys"), `{"key":"AAAA"}`},
 			{"elbe", "PUT", ownBase + "/regions/fr-lyon-rhone", `{"spec":{"country":"DE"}}`},
