@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,8 +24,7 @@ func (d *DB) Lead(ctx context.Context, do func(context.Context)) error {
 		return nil
 	}
 	return d.apart(ctx, "lead", func(ctx context.Context, conn *pgx.Conn, schema string) error {
-		// The lock is the session's: it ends with the process, however that ends.
-		if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock(hashtextextended($1, 0))`, schema+" leader"); err != nil {
+		if err := lock(ctx, conn, schema+" leader"); err != nil {
 			return err
 		}
 		d.log.InfoContext(ctx, "this process leads")
@@ -32,7 +32,32 @@ func (d *DB) Lead(ctx context.Context, do func(context.Context)) error {
 	})
 }
 
-// whileConnected calls do, and ends its context when the connection is lost.
+// Alone calls do while no other process that shares the database does something
+// alone of the same name; until then it waits. Like a leader, one that was lost
+// sight of may go on for about a second: its context ends.
+func (d *DB) Alone(ctx context.Context, name string, do func(context.Context) error) error {
+	if !d.postgres {
+		return do(ctx)
+	}
+	var err error
+	lost := d.connected(ctx, func(ctx context.Context, conn *pgx.Conn, schema string) error {
+		if err := lock(ctx, conn, schema+" "+name); err != nil {
+			return err
+		}
+		return whileConnected(ctx, conn, func(ctx context.Context) { err = do(ctx) })
+	})
+	return errors.Join(Fault(lost), err)
+}
+
+// lock waits for a lock that is the session's: it ends with the process, however
+// that ends.
+func lock(ctx context.Context, conn *pgx.Conn, name string) error {
+	_, err := conn.Exec(ctx, `SELECT pg_advisory_lock(hashtextextended($1, 0))`, name)
+	return err
+}
+
+// whileConnected calls do, and ends its context when the connection is lost. It
+// returns when do has.
 func whileConnected(ctx context.Context, conn *pgx.Conn, do func(context.Context)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -43,6 +68,8 @@ func whileConnected(ctx context.Context, conn *pgx.Conn, do func(context.Context
 	for {
 		select {
 		case <-tick.C:
+		case <-done:
+			return nil
 		case <-ctx.Done():
 			return nil
 		}

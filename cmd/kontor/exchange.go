@@ -12,12 +12,14 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kontor-cloud/kontor/api"
 	"github.com/kontor-cloud/kontor/audit"
+	"github.com/kontor-cloud/kontor/certificate"
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/issuer"
@@ -41,17 +43,18 @@ type listener struct {
 
 // exchangeConfig is the configuration file of "kontor serve".
 type exchangeConfig struct {
-	Data      string     `json:"data"`                // directory of the database file, the first token and, with "up", the agents
-	DB        string     `json:"db,omitempty"`        // postgres://… instead of the file
-	KeyFile   string     `json:"keyFile,omitempty"`   // of the key that opens the secrets in the database; empty for kontor.key in data
-	Listen    []listener `json:"listen"`              // for clients
-	URL       string     `json:"url,omitempty"`       // where clients reach the first listener, if not at its address
-	Agents    string     `json:"agents"`              // address for agents, mutual TLS
-	AgentURL  string     `json:"agentURL,omitempty"`  // where agents reach it, if not at its address
-	TLS       *tlsFiles  `json:"tls,omitempty"`       // what clients are served with
-	PlainHTTP bool       `json:"plainHTTP,omitempty"` // serve clients without TLS beyond loopback, behind a proxy that has it
-	Linger    duration   `json:"linger,omitempty"`    // how long to serve on when told to stop, for a balancer to notice
-	Private   string     `json:"private,omitempty"`   // where health, metrics and profiles are served; off, or empty for a socket in data
+	Data      string              `json:"data"`                // directory of the database file, the first token and, with "up", the agents
+	DB        string              `json:"db,omitempty"`        // postgres://… instead of the file
+	KeyFile   string              `json:"keyFile,omitempty"`   // of the key that opens the secrets in the database; empty for kontor.key in data
+	Listen    []listener          `json:"listen"`              // for clients
+	URL       string              `json:"url,omitempty"`       // where clients reach the first listener, if not at its address
+	Agents    string              `json:"agents"`              // address for agents, mutual TLS
+	AgentURL  string              `json:"agentURL,omitempty"`  // where agents reach it, if not at its address
+	TLS       *tlsFiles           `json:"tls,omitempty"`       // what clients are served with
+	ACME      *certificate.Config `json:"acme,omitempty"`      // or from whom that is got
+	PlainHTTP bool                `json:"plainHTTP,omitempty"` // serve clients without TLS beyond loopback, behind a proxy that has it
+	Linger    duration            `json:"linger,omitempty"`    // how long to serve on when told to stop, for a balancer to notice
+	Private   string              `json:"private,omitempty"`   // where health, metrics and profiles are served; off, or empty for a socket in data
 
 	Limits         api.Limits `json:"limits"`         // on how often callers may ask
 	AuditRetention duration   `json:"auditRetention"` // how long entries of the audit log are kept; a year at least
@@ -94,8 +97,8 @@ type exchange struct {
 	config  exchangeConfig
 	private *private
 	survey  *telemetry.Survey[census]
-	shown   *fileCertificate // to clients; nil without TLS
-	opened  chan struct{}    // closed when all the rest is there
+	shown   clientCertificate // to clients; nil without TLS
+	opened  chan struct{}     // closed when all the rest is there
 	db      *db.DB
 	log     *slog.Logger
 	clients []net.Listener
@@ -120,6 +123,9 @@ func (a *app) openExchange(ctx context.Context, c exchangeConfig, log *slog.Logg
 	if x.private, err = a.openPrivate(ctx, c.Private, c.Data, x.pages(), log); err != nil {
 		return nil, err
 	}
+	if err := c.checkTLS(); err != nil {
+		return nil, err
+	}
 	if c.TLS != nil {
 		if x.shown, err = openCertificate(*c.TLS, log); err != nil {
 			return nil, err
@@ -134,6 +140,11 @@ func (a *app) openExchange(ctx context.Context, c exchangeConfig, log *slog.Logg
 	box, err := c.openBox(ctx, x.db, log)
 	if err != nil {
 		return nil, err
+	}
+	if c.ACME != nil {
+		if x.shown, err = openACME(ctx, x.db, box, *c.ACME, log); err != nil {
+			return nil, err
+		}
 	}
 	if c.Recover != "" && c.Recover != ownID {
 		if err := provider.Recover(ctx, x.db, c.Recover); err != nil {
@@ -179,6 +190,11 @@ func (a *app) openExchange(ctx context.Context, c exchangeConfig, log *slog.Logg
 	x.survey = telemetry.NewSurvey(x.census, log)
 	x.private.Metrics.Add(nil, x.metrics())
 	x.private.Health.Check("database", x.db.Ping)
+	if a, ok := x.shown.(acmeCertificate); ok {
+		if err := a.first(ctx, x.clients[0]); err != nil {
+			return nil, err
+		}
+	}
 	close(x.opened)
 	return x, nil
 }
@@ -194,8 +210,8 @@ func (x *exchange) listen(ctx context.Context) error {
 			return fmt.Errorf("listen for clients: %w", err)
 		}
 		x.clients = append(x.clients, ln)
-		if a, ok := ln.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() && !x.config.PlainHTTP && x.shown == nil {
-			return usagef("%s is not a loopback address and this listener has no TLS; say --tls-cert and --tls-key, or listen on 127.0.0.1, or put a TLS proxy in front and say --plain-http", l.Address)
+		if a, ok := ln.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() && !x.config.PlainHTTP && !x.config.hasTLS() {
+			return usagef("%s is not a loopback address and this listener has no TLS; say --tls-cert and --tls-key or --acme-domain, or listen on 127.0.0.1, or put a TLS proxy in front and say --plain-http", l.Address)
 		}
 	}
 	if len(x.clients) == 0 {
@@ -214,10 +230,36 @@ func (x *exchange) publicURL() string {
 		return x.config.URL
 	}
 	scheme := "http://"
-	if x.shown != nil {
+	if x.config.hasTLS() {
 		scheme = "https://"
 	}
+	if x.config.ACME != nil {
+		return scheme + x.config.ACME.Domains[0] + portOf(x.clients[0].Addr())
+	}
 	return scheme + x.clients[0].Addr().String()
+}
+
+// portOf is what a URL has after its host.
+func portOf(a net.Addr) string {
+	if t, ok := a.(*net.TCPAddr); ok && t.Port != 443 {
+		return ":" + strconv.Itoa(t.Port)
+	}
+	return ""
+}
+
+func (c exchangeConfig) hasTLS() bool { return c.TLS != nil || c.ACME != nil }
+
+func (c exchangeConfig) checkTLS() error {
+	if c.ACME == nil {
+		return nil
+	}
+	if c.TLS != nil {
+		return usagef("a certificate comes from --tls-cert or by --acme-domain, not from both")
+	}
+	if err := c.ACME.Validate(); err != nil {
+		return usagef("%v", err)
+	}
+	return nil
 }
 
 func (x *exchange) agentURL() string {
@@ -258,7 +300,7 @@ func (x *exchange) run(ctx context.Context) error {
 
 // jobs is the table of what the exchange does by itself.
 func (x *exchange) jobs() []job.Job {
-	return []job.Job{
+	all := []job.Job{
 		{Name: "seal-audit", Keep: x.Audit.Keep},
 		{Name: "prune-audit", Every: time.Hour, Do: func(ctx context.Context, now time.Time) error {
 			return x.Audit.Prune(ctx, now.Add(-time.Duration(x.config.AuditRetention)))
@@ -272,6 +314,10 @@ func (x *exchange) jobs() []job.Job {
 		{Name: "drift", Every: time.Minute, Do: x.Market.Sweep},
 		{Name: "prune-applications", Every: time.Hour, Do: x.Participants.Prune},
 	}
+	if a, ok := x.shown.(acmeCertificate); ok {
+		all = append(all, job.Job{Name: "renew-certificate", Every: renewCertificate, Do: a.Renew})
+	}
+	return all
 }
 
 const drain = 10 * time.Second

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kontor-cloud/kontor/backup"
+	"github.com/kontor-cloud/kontor/certificate"
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/envelope"
 	"github.com/kontor-cloud/kontor/fault"
@@ -27,7 +28,7 @@ const (
 )
 
 // secretColumns are those that hold secrets.
-var secretColumns = []envelope.Column{tenant.Secret, provider.Secret, market.Secret}
+var secretColumns = []envelope.Column{tenant.Secret, provider.Secret, market.Secret, certificate.Secret}
 
 // keys are those that open the secrets in the database.
 func (c exchangeConfig) keys() envelope.FileKeys {

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kontor-cloud/kontor/api"
+	"github.com/kontor-cloud/kontor/certificate"
 )
 
 // dbVariable is where a URL of PostgreSQL with a password can be, as every user
@@ -28,6 +29,7 @@ type exchangeFlags struct {
 	plainHTTP                                               bool
 	linger                                                  time.Duration
 	tls                                                     tlsFiles
+	acme                                                    certificate.Config
 }
 
 func (e *exchangeFlags) add(a *app, c *cobra.Command) {
@@ -49,6 +51,10 @@ func (e *exchangeFlags) add(a *app, c *cobra.Command) {
 	f.StringVar(&e.private, "private", "", privateHelp)
 	f.StringVar(&e.tls.Certificate, "tls-cert", "", "file with the certificate for clients and those of its issuers (PEM), read anew when it changes")
 	f.StringVar(&e.tls.Key, "tls-key", "", "file with its key (PEM)")
+	f.StringSliceVar(&e.acme.Domains, "acme-domain", nil, "get a certificate for this name from an ACME authority, whose terms you accept; repeatable")
+	f.StringVar(&e.acme.Email, "acme-email", "", "where the authority may write to")
+	f.StringVar(&e.acme.Directory, "acme-directory", "", "URL of the authority's directory (default that of Let's Encrypt)")
+	f.StringVar(&e.acme.CA, "acme-ca", "", "file with who certifies the authority's own server (PEM), if nobody whom the system trusts")
 	f.BoolVar(&e.plainHTTP, "plain-http", false, "serve clients without TLS beyond loopback, behind a proxy that has it")
 }
 
@@ -86,6 +92,7 @@ func (e *exchangeFlags) over(c exchangeConfig) exchangeConfig {
 		c.Listen[0].Profile = api.Profile(e.profile)
 	}
 	c.PlainHTTP = c.PlainHTTP || e.plainHTTP
+	c.ACME = e.overACME(c.ACME)
 	if e.tls != (tlsFiles{}) {
 		c.TLS = &e.tls
 	}
@@ -93,6 +100,24 @@ func (e *exchangeFlags) over(c exchangeConfig) exchangeConfig {
 		c.Linger = duration(e.linger)
 	}
 	return c
+}
+
+// overACME puts the flags over that part; nil if it is in neither.
+func (e *exchangeFlags) overACME(c *certificate.Config) *certificate.Config {
+	over := certificate.Config{}
+	if c != nil {
+		over = *c
+	}
+	if len(e.acme.Domains) > 0 {
+		over.Domains = e.acme.Domains
+	}
+	over.Email = cmp.Or(e.acme.Email, over.Email)
+	over.Directory = cmp.Or(e.acme.Directory, over.Directory)
+	over.CA = cmp.Or(e.acme.CA, over.CA)
+	if c == nil && over.Email+over.Directory+over.CA == "" && len(over.Domains) == 0 {
+		return nil
+	}
+	return &over
 }
 
 func serveCommand(a *app) *cobra.Command {

@@ -11,6 +11,14 @@ import (
 	"time"
 )
 
+// A clientCertificate is what clients are served with.
+type clientCertificate interface {
+	// config is for a listener that shows it.
+	config() *tls.Config
+	// watch keeps it fresh until ctx ends.
+	watch(ctx context.Context) error
+}
+
 // tlsFiles name the certificate that clients are shown, with those of its
 // issuers after it, and its key, both PEM.
 type tlsFiles struct {
