@@ -167,14 +167,11 @@ func selfSigned(t *testing.T, certFile, keyFile string) {
 	}
 }
 
-// resolver answers for every name with this machine.
+// resolver answers for every name with this machine, over TCP, as Pebble asks.
 func resolver(t *testing.T) string {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &dns.Server{PacketConn: conn, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+	ln := listen(t)
+	s := &dns.Server{Listener: ln, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		m := new(dns.Msg).SetReply(q)
 		if q.Question[0].Qtype == dns.TypeA {
 			m.Answer = append(m.Answer, &dns.A{Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.IPv4(127, 0, 0, 1)})
@@ -183,7 +180,7 @@ func resolver(t *testing.T) string {
 	})}
 	go func() { _ = s.ActivateAndServe() }()
 	t.Cleanup(func() { _ = s.Shutdown() })
-	return conn.LocalAddr().String()
+	return ln.Addr().String()
 }
 
 // A replica is a process that serves clients, as far as TLS goes.
