@@ -57,6 +57,11 @@ authority.certificate bytea NOT NULL
 authority.created_at bigint NOT NULL
 authority authority_pkey PRIMARY KEY (id)
 CREATE UNIQUE INDEX authority_pkey ON authority USING btree (id)
+certificate.id text COLLATE C NOT NULL
+certificate.sealed bytea NOT NULL
+certificate.changed_at bigint NOT NULL
+certificate certificate_pkey PRIMARY KEY (id)
+CREATE UNIQUE INDEX certificate_pkey ON certificate USING btree (id)
 claim.id text COLLATE C NOT NULL
 claim.participant text COLLATE C NOT NULL
 claim.body text COLLATE C NOT NULL

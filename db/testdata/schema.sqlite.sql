@@ -55,6 +55,11 @@ CREATE TABLE authority (
 	certificate BYTEA NOT NULL,
 	created_at  BIGINT NOT NULL
 );
+CREATE TABLE certificate (
+	id         TEXT NOT NULL PRIMARY KEY,
+	sealed     BYTEA NOT NULL,
+	changed_at BIGINT NOT NULL
+);
 CREATE TABLE claim (
 	id           TEXT NOT NULL PRIMARY KEY,
 	participant  TEXT NOT NULL REFERENCES participant (name) ON DELETE CASCADE,
