@@ -14,7 +14,7 @@ const module = "github.com/kontor-cloud/kontor/"
 var may = map[string]string{
 	// base
 	"fault": "", "money": "fault", "failpoint": "", "urn": "fault", "seca": "", "driver": "fault", "wire": "driver fault seca", "db": "failpoint fault", "db/dbtest": "db",
-	"backup": "db fault", "certificate": "db envelope fault", "envelope": "db failpoint fault", "job": "db fault", "telemetry": "", "envelope/envelopetest": "db envelope",
+	"backup": "db fault", "certificate": "db envelope fault", "certificate/certificatetest": "", "envelope": "db failpoint fault", "job": "db fault", "telemetry": "", "envelope/envelopetest": "db envelope",
 	"document": "fault", "policy": "document fault", "offer": "audit db document fault money", "placement": "fault money offer policy", "blueprint": "document fault placement policy", "policy/policytest": "document fault offer placement policy",
 	"audit": "db fault", "openapi": "",
 	// drivers know nothing of the exchange

@@ -72,7 +72,17 @@ type Keeper struct {
 	rows   store
 	log    *slog.Logger
 	now    atomic.Pointer[tls.Certificate]
+	failed atomic.Pointer[failure]
 }
+
+// A failure is of the last order. Authorities take few that fail (Let's Encrypt
+// five of a name an hour), so the next one is later.
+type failure struct {
+	err   error
+	until time.Time
+}
+
+const afterFailure = 15 * time.Minute
 
 // Open reads the certificate, if there is one. It asks the authority for nothing.
 func Open(ctx context.Context, d *db.DB, box *envelope.Box, c Config, log *slog.Logger) (*Keeper, error) {
@@ -128,16 +138,23 @@ func (k *Keeper) Watch(ctx context.Context) error {
 
 // Renew gets a certificate if there is none, or if two thirds of the life of the
 // one that is there have passed by now. Of several processes one orders. On error
-// everything is as before.
+// everything is as before, and for a while the same error is all that comes.
 func (k *Keeper) Renew(ctx context.Context, now time.Time) error {
 	if !k.due(now) {
 		return nil
+	}
+	if f := k.failed.Load(); f != nil && now.Before(f.until) {
+		return f.err
 	}
 	return k.rows.db.Alone(ctx, "certificate", func(ctx context.Context) error {
 		if err := k.look(ctx); err != nil || !k.due(now) { // another process was faster
 			return err
 		}
-		return k.order(ctx)
+		err := k.order(ctx)
+		if err != nil {
+			k.failed.Store(&failure{err, now.Add(afterFailure)})
+		}
+		return err
 	})
 }
 

@@ -2,186 +2,26 @@ package certificate_test
 
 import (
 	"bytes"
-	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/json"
-	"encoding/pem"
+	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/kontor-cloud/kontor/certificate"
+	"github.com/kontor-cloud/kontor/certificate/certificatetest"
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/db/dbtest"
 	"github.com/kontor-cloud/kontor/envelope/envelopetest"
 )
 
 const domain = "cloud.kontor.test"
-
-// program builds Let's Encrypt's own test server, which checks challenges as the real one does.
-var program = sync.OnceValues(func() (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(cache, "kontor", "bin", "pebble-v2.10.1")
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	c := exec.CommandContext(context.Background(), "go", "build", "-modfile=pebble.mod", "-o", path, "github.com/letsencrypt/pebble/v2/cmd/pebble")
-	c.Dir, c.Env = "../tools", append(os.Environ(), "GOFLAGS=-mod=mod")
-	if out, err := c.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return path, nil
-})
-
-// A server is a Pebble that finds every domain on this machine.
-type server struct {
-	directory, ca string
-	roots         *x509.CertPool // of the certificates that it gives
-}
-
-// serve runs a Pebble that looks for challenges at a port, and gives certificates for so long.
-func serve(t *testing.T, port int, lifetime time.Duration) *server {
-	t.Helper()
-	path, err := program()
-	if err != nil {
-		t.Skipf("there is no Pebble, and none can be built: %v", err)
-	}
-	dir, api, management := t.TempDir(), freePort(t), freePort(t)
-	s := &server{directory: fmt.Sprintf("https://127.0.0.1:%d/dir", api), ca: filepath.Join(dir, "cert.pem")}
-	selfSigned(t, s.ca, filepath.Join(dir, "key.pem"))
-	config := map[string]any{"pebble": map[string]any{
-		"listenAddress": fmt.Sprintf("127.0.0.1:%d", api), "managementListenAddress": fmt.Sprintf("127.0.0.1:%d", management),
-		"certificate": s.ca, "privateKey": filepath.Join(dir, "key.pem"), "httpPort": 1, "tlsPort": port,
-		"keyAlgorithm": "ecdsa", "retryAfter": map[string]int{"authz": 1, "order": 1},
-		"profiles": map[string]any{"default": map[string]any{"description": "", "validityPeriod": int(lifetime / time.Second)}},
-	}}
-	b, err := json.Marshal(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(dir, "config.json")
-	if err := os.WriteFile(file, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c := exec.CommandContext(t.Context(), path, "-config", file, "-dnsserver", resolver(t))
-	c.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1")
-	var out bytes.Buffer
-	c.Stdout, c.Stderr = &out, &out
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = c.Process.Kill()
-		_ = c.Wait()
-		if t.Failed() {
-			t.Logf("pebble: %s", out.String())
-		}
-	})
-	s.roots = s.rootsAt(t, fmt.Sprintf("https://127.0.0.1:%d/roots/0", management))
-	return s
-}
-
-// rootsAt waits for the server, and reads its root.
-func (s *server) rootsAt(t *testing.T, url string) *x509.CertPool {
-	t.Helper()
-	own, err := os.ReadFile(s.ca)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool, roots := x509.NewCertPool(), x509.NewCertPool()
-	pool.AppendCertsFromPEM(own)
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}}
-	for range 600 {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := client.Do(r)
-		if err != nil {
-			time.Sleep(50 * time.Millisecond)
-			continue
-		}
-		b, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil || !roots.AppendCertsFromPEM(b) {
-			t.Fatalf("%s, %v", b, err)
-		}
-		return roots
-	}
-	t.Fatal("pebble does not answer")
-	return nil
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
-}
-
-func selfSigned(t *testing.T, certFile, keyFile string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "pebble"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "EC PRIVATE KEY", Bytes: private}} {
-		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// resolver answers for every name with this machine, over TCP, as Pebble asks.
-func resolver(t *testing.T) string {
-	t.Helper()
-	ln := listen(t)
-	s := &dns.Server{Listener: ln, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-		m := new(dns.Msg).SetReply(q)
-		if q.Question[0].Qtype == dns.TypeA {
-			m.Answer = append(m.Answer, &dns.A{Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.IPv4(127, 0, 0, 1)})
-		}
-		_ = w.WriteMsg(m)
-	})}
-	go func() { _ = s.ActivateAndServe() }()
-	t.Cleanup(func() { _ = s.Shutdown() })
-	return ln.Addr().String()
-}
 
 // A replica is a process that serves clients, as far as TLS goes.
 type replica struct {
@@ -215,9 +55,9 @@ func listen(t *testing.T) net.Listener {
 }
 
 // shown is the certificate that a client who asks for a name gets.
-func (r *replica) shown(t *testing.T, s *server, name string) (*x509.Certificate, error) {
+func (r *replica) shown(t *testing.T, s *certificatetest.Server, name string) (*x509.Certificate, error) {
 	t.Helper()
-	d := tls.Dialer{Config: &tls.Config{ServerName: name, RootCAs: s.roots, MinVersion: tls.VersionTLS12}}
+	d := tls.Dialer{Config: &tls.Config{ServerName: name, RootCAs: s.Roots, MinVersion: tls.VersionTLS12}}
 	conn, err := d.DialContext(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", r.port))
 	if err != nil {
 		return nil, err
@@ -231,8 +71,8 @@ func (r *replica) shown(t *testing.T, s *server, name string) (*x509.Certificate
 func TestProcessesShowOneCertificate(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		ln := listen(t)
-		s := serve(t, ln.Addr().(*net.TCPAddr).Port, 24*time.Hour)
-		c := certificate.Config{Domains: []string{domain}, Email: "ops@kontor.test", Directory: s.directory, CA: s.ca}
+		s := certificatetest.Serve(t, ln.Addr().(*net.TCPAddr).Port, 24*time.Hour)
+		c := certificate.Config{Domains: []string{domain}, Email: "ops@kontor.test", Directory: s.Directory, CA: s.CA}
 		first := newReplica(t, d, c, ln)
 		if err := first.Renew(t.Context(), time.Now()); err != nil {
 			t.Fatal(err)
@@ -275,7 +115,7 @@ func TestWhatIsWrongIsTold(t *testing.T) {
 	if err := r.Renew(t.Context(), time.Now()); err == nil || !strings.Contains(err.Error(), "https://127.0.0.1:1/dir") {
 		t.Errorf("an authority that is not there: %v", err)
 	}
-	if _, err := r.shown(t, &server{}, domain); err == nil {
+	if _, err := r.shown(t, &certificatetest.Server{}, domain); err == nil {
 		t.Error("it shows a certificate that it cannot have")
 	}
 	for _, c := range []certificate.Config{
@@ -286,4 +126,75 @@ func TestWhatIsWrongIsTold(t *testing.T) {
 			t.Errorf("%+v is taken", c)
 		}
 	}
+}
+
+// TestOneProcessOrders has several processes want a certificate at the same moment: any may be
+// called by the authority, and one order is placed.
+func TestOneProcessOrders(t *testing.T) {
+	d := dbtest.Postgres(t)
+	ln := listen(t)
+	s := certificatetest.Serve(t, ln.Addr().(*net.TCPAddr).Port, 24*time.Hour)
+	c := certificate.Config{Domains: []string{domain}, Directory: s.Directory, CA: s.CA}
+	all := []*replica{newReplica(t, d, c, ln), newReplica(t, d, c, listen(t)), newReplica(t, d, c, listen(t))}
+	var wg sync.WaitGroup
+	for _, r := range all {
+		wg.Go(func() {
+			if err := r.Renew(t.Context(), time.Now()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	serials := map[string]bool{}
+	for _, r := range all {
+		c, err := r.shown(t, s, domain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		serials[c.SerialNumber.String()] = true
+	}
+	if n := s.Orders(); n != 1 || len(serials) != 1 {
+		t.Errorf("%d orders and %d certificates, want one", n, len(serials))
+	}
+}
+
+// TestFailedRenewalKeepsTheOld loses the authority when its certificate is to be renewed: the old
+// one is shown on, also after a restart, until the authority is there again.
+func TestFailedRenewalKeepsTheOld(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		ln := listen(t)
+		port := ln.Addr().(*net.TCPAddr).Port
+		s := certificatetest.Serve(t, port, 24*time.Hour)
+		c := certificate.Config{Domains: []string{domain}, Directory: s.Directory, CA: s.CA}
+		r := newReplica(t, d, c, ln)
+		if err := r.Renew(t.Context(), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		one, err := r.shown(t, s, domain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Stop()
+		due := one.NotAfter.Add(-time.Hour)
+		if err := r.Renew(t.Context(), due); err == nil || !strings.Contains(err.Error(), s.Directory) {
+			t.Errorf("renewed without an authority: %v", err)
+		}
+		failed := r.Renew(t.Context(), due)
+		if again := r.Renew(t.Context(), due.Add(time.Minute)); failed == nil || !errors.Is(again, failed) {
+			t.Errorf("a minute later it is ordered again: %v", again)
+		}
+		if again := r.Renew(t.Context(), due.Add(time.Hour)); again == nil || errors.Is(again, failed) {
+			t.Errorf("an hour later it is not: %v", again)
+		}
+		again := newReplica(t, d, c, listen(t))
+		for _, r := range []*replica{r, again} {
+			if two, err := r.shown(t, s, domain); err != nil || !two.Equal(one) {
+				t.Errorf("after a failure it shows another: %v", err)
+			}
+		}
+		rows, err := db.All(t.Context(), d, db.Scan[string], `SELECT id FROM certificate WHERE id LIKE 'challenge%'`)
+		if err != nil || len(rows) > 0 {
+			t.Errorf("answers to challenges stay: %v, %v", rows, err)
+		}
+	})
 }

@@ -111,6 +111,9 @@ func (a *app) openExchange(ctx context.Context, c exchangeConfig, log *slog.Logg
 	if keep := time.Duration(c.AuditRetention); keep < audit.MinRetention {
 		return nil, usagef("auditRetention is %s; the law of many customers wants a year at least: %s", keep, audit.MinRetention)
 	}
+	if err := c.checkTLS(); err != nil {
+		return nil, err
+	}
 	x := &exchange{config: c, log: log, opened: make(chan struct{})}
 	defer func() {
 		if err != nil {
@@ -121,9 +124,6 @@ func (a *app) openExchange(ctx context.Context, c exchangeConfig, log *slog.Logg
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
 	if x.private, err = a.openPrivate(ctx, c.Private, c.Data, x.pages(), log); err != nil {
-		return nil, err
-	}
-	if err := c.checkTLS(); err != nil {
 		return nil, err
 	}
 	if c.TLS != nil {
@@ -194,6 +194,9 @@ func (a *app) openExchange(ctx context.Context, c exchangeConfig, log *slog.Logg
 		if err := a.first(ctx, x.clients[0]); err != nil {
 			return nil, err
 		}
+	}
+	if x.shown != nil {
+		x.private.Health.Check("certificate", checkCertificate(x.shown))
 	}
 	close(x.opened)
 	return x, nil

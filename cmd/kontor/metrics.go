@@ -13,7 +13,7 @@ import (
 // metrics is what an exchange shows of itself beside its requests.
 func (x *exchange) metrics() []telemetry.Row {
 	var all []telemetry.Row
-	for _, rows := range [][]telemetry.Row{x.databaseRows(), x.regionRows(), x.resourceRows(), x.jobRows()} {
+	for _, rows := range [][]telemetry.Row{x.databaseRows(), x.regionRows(), x.resourceRows(), x.jobRows(), x.certificateRows()} {
 		all = append(all, rows...)
 	}
 	return all
@@ -204,6 +204,15 @@ func (x *exchange) jobRows() []telemetry.Row {
 			Read: each(func(o job.Outcome) float64 { return o.Ended.Sub(o.Began).Seconds() }),
 		},
 	}
+}
+
+func (x *exchange) certificateRows() []telemetry.Row {
+	return []telemetry.Row{gauge("kontor_certificate_expiry_timestamp_seconds", "When the certificate that clients are shown ends; 0 without TLS.", func() float64 {
+		if x.shown == nil {
+			return 0
+		}
+		return moment(x.shown.Leaf().NotAfter)
+	})}
 }
 
 // moment is a time as Prometheus has it; 0 is never.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"os"
@@ -17,6 +18,19 @@ type clientCertificate interface {
 	config() *tls.Config
 	// watch keeps it fresh until ctx ends.
 	watch(ctx context.Context) error
+	// Leaf is the one that is shown.
+	Leaf() *x509.Certificate
+}
+
+// checkCertificate is for readiness: with a certificate that has ended no client
+// talks to this process.
+func checkCertificate(c clientCertificate) func(context.Context) error {
+	return func(context.Context) error {
+		if ends := c.Leaf().NotAfter; time.Now().After(ends) {
+			return fmt.Errorf("the certificate for clients ended on %s", ends.Format(time.RFC3339))
+		}
+		return nil
+	}
 }
 
 // tlsFiles name the certificate that clients are shown, with those of its
@@ -110,6 +124,9 @@ func (f *fileCertificate) look(ctx context.Context) {
 	f.now.Store(c)
 	f.log.InfoContext(ctx, "new certificate", "certificate", f.files.Certificate, "names", c.Leaf.DNSNames, "ends", c.Leaf.NotAfter)
 }
+
+// Leaf is the one that is shown.
+func (f *fileCertificate) Leaf() *x509.Certificate { return f.now.Load().Leaf }
 
 // config is for a listener that shows it. Connections that are there keep the
 // certificate that they have.
