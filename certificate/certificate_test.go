@@ -119,8 +119,12 @@ func TestWhatIsWrongIsTold(t *testing.T) {
 		t.Error("it shows a certificate that it cannot have")
 	}
 	for _, c := range []certificate.Config{
-		{}, {Domains: []string{"localhost"}}, {Domains: []string{"192.0.2.1"}}, {Domains: []string{"*.example.eu"}},
-		{Domains: []string{domain}, Directory: "http://acme"}, {Domains: []string{domain}, CA: "/nonexistent"},
+		{},
+		{Domains: []string{"localhost"}},
+		{Domains: []string{"192.0.2.1"}},
+		{Domains: []string{"*.example.eu"}},
+		{Domains: []string{domain}, Directory: "http://acme"},
+		{Domains: []string{domain}, CA: "/nonexistent"},
 	} {
 		if _, err := certificate.Open(t.Context(), d, envelopetest.Box(t, d), c, slog.New(slog.DiscardHandler)); err == nil {
 			t.Errorf("%+v is taken", c)

@@ -79,7 +79,9 @@ func TestServeByACME(t *testing.T) {
 	}
 	told, err := job.Outcomes(t.Context(), x.db)
 	must(t, err)
-	if !slices.ContainsFunc(told, func(o job.Outcome) bool { return o.Name == due.Name && o.Failures > 0 && strings.Contains(o.Error, s.Directory) }) {
+	if !slices.ContainsFunc(told, func(o job.Outcome) bool {
+		return o.Name == due.Name && o.Failures > 0 && strings.Contains(o.Error, s.Directory)
+	}) {
 		t.Errorf("operators are told %+v", told)
 	}
 	ready()
