@@ -9,6 +9,8 @@ import (
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -104,6 +106,38 @@ func TestCallersWithoutOurCertificateHaveNoRegion(t *testing.T) {
 		no(t, err)
 		if _, err := dial(t, s, "exchange.example", e.CA, own.PrivateKey.(crypto.Signer), own.Certificate[0]); err == nil {
 			t.Error("the listener's certificate passes for an agent's")
+		}
+	})
+}
+
+// TestOwnAuthorityIsNotEnough shows what our own authority has signed, and is yet no agent's.
+func TestOwnAuthorityIsNotEnough(t *testing.T) {
+	each(t, func(t *testing.T, s *Store) {
+		no(t, s.CreateRegion(t.Context(), Region{Name: "r2"}))
+		a, client := s.Authority, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+		for what, c := range map[string]struct {
+			template x509.Certificate
+			life     time.Duration
+		}{
+			"ended":               {x509.Certificate{Subject: pkix.Name{CommonName: "r1"}, URIs: []*url.URL{a.uri("r1")}, ExtKeyUsage: client}, -time.Minute},
+			"for servers":         {x509.Certificate{Subject: pkix.Name{CommonName: "r1"}, URIs: []*url.URL{a.uri("r1")}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, time.Hour},
+			"for nothing":         {x509.Certificate{Subject: pkix.Name{CommonName: "r1"}, URIs: []*url.URL{a.uri("r1")}}, time.Hour},
+			"of no region":        {x509.Certificate{Subject: pkix.Name{CommonName: "r1"}, ExtKeyUsage: client}, time.Hour},
+			"of two regions":      {x509.Certificate{Subject: pkix.Name{CommonName: "r1"}, URIs: []*url.URL{a.uri("r1"), a.uri("r2")}, ExtKeyUsage: client}, time.Hour},
+			"of another than it":  {x509.Certificate{Subject: pkix.Name{CommonName: "r1"}, URIs: []*url.URL{a.uri("r2")}, ExtKeyUsage: client}, time.Hour},
+			"of another exchange": {x509.Certificate{Subject: pkix.Name{CommonName: "r1"}, URIs: []*url.URL{{Scheme: "kontor", Host: "other", Path: "/regions/r1"}}, ExtKeyUsage: client}, time.Hour},
+		} {
+			key := newKey(t)
+			signed, err := a.sign(&c.template, key.Public(), c.life)
+			no(t, err)
+			state, err := dial(t, s, "exchange.example", a.Certificate.Raw, key, signed.Raw)
+			if err == nil {
+				_, err = s.RegionOf(t.Context(), state)
+				kind(t, err, fault.Unauthenticated)
+			}
+			if err == nil {
+				t.Errorf("a certificate that is %s passes for an agent's", what)
+			}
 		}
 	})
 }
