@@ -30,7 +30,7 @@ import (
 func TestCloudsYAMLNamesItsAuthority(t *testing.T) {
 	s := &stack{rows: map[string][]row{}, posts: map[string]int{}}
 	s.Server = httptest.NewTLSServer(http.HandlerFunc(s.serve))
-	s.Server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0) // of handshakes that are to fail
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0) // of handshakes that are to fail
 	t.Cleanup(s.Close)
 	dir := t.TempDir()
 	authority := filepath.Join(dir, "authority.pem")
