@@ -64,15 +64,26 @@ func scriptClaims(ts *testscript.TestScript, region string, args []string) (decl
 			ts.Fatalf("%q is not ATTRIBUTE=VALUE@LEVEL", arg)
 		}
 		c := participant.Claim{Claim: policy.Claim{Attribute: attribute, Value: json.RawMessage(value), Evidence: policy.Evidence{Level: policy.Level(level)}}}
-		if strings.HasPrefix(attribute, "region.") {
+		var about []participant.Claim
+		switch {
+		case strings.HasPrefix(attribute, "region."):
 			c.Region = region
+			about = append(about, c)
+		case strings.HasPrefix(attribute, "service."):
+			for _, c.Service = range []string{"iaas-vm", "iaas-block", "iaas-network"} {
+				about = append(about, c)
+			}
+		default:
+			about = append(about, c)
 		}
-		if c.Level == policy.SelfDeclared {
-			declared = append(declared, c)
-			continue
+		for _, c := range about {
+			if c.Level == policy.SelfDeclared {
+				declared = append(declared, c)
+				continue
+			}
+			c.Issuer, c.Proof = "auditor", strings.Repeat("ab", 32)
+			attested = append(attested, c)
 		}
-		c.Issuer, c.Proof = "auditor", strings.Repeat("ab", 32)
-		attested = append(attested, c)
 	}
 	return declared, attested
 }
