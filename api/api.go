@@ -55,6 +55,7 @@ type Exchange struct {
 	accounts *limiter
 	tenants  *limiter
 	nobody   *limiter // those without a token, by their address
+	queue    *queue
 	recovery recovery
 	desk     *desk
 	streams  streams
@@ -63,7 +64,7 @@ type Exchange struct {
 // New makes an exchange.
 func New(c Config) *Exchange {
 	return &Exchange{
-		Config: c, Audit: audit.Open(c.Providers.DB, c.Log), desk: newDesk(c.Providers),
+		Config: c, Audit: audit.Open(c.Providers.DB, c.Log), desk: newDesk(c.Providers), queue: newQueue(maxSeats),
 		accounts: newLimiter("account", c.Limits.Account), tenants: newLimiter("tenant", c.Limits.Tenant),
 		nobody: newLimiter("address", c.Limits.Nobody),
 	}

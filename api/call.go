@@ -83,6 +83,11 @@ func (c *call) run(rt route) (reply, error) {
 	if err := c.server.tenants.take(c.at.Tenant); err != nil {
 		return reply{}, err
 	}
+	leave, err := c.takeTurn(rt)
+	if err != nil {
+		return reply{}, err
+	}
+	defer leave()
 	if err := c.findRegion(); err != nil {
 		return reply{}, err
 	}
@@ -95,6 +100,19 @@ func (c *call) run(rt route) (reply, error) {
 		err = c.act.Tell(c.ctx)
 	}
 	return rep, err
+}
+
+// takeTurn waits until it is the turn of the tenant, or of the caller. What everybody
+// may ask costs little; event streams wait by themselves, and are counted.
+func (c *call) takeTurn(rt route) (leave func(), err error) {
+	if rt.allow.open || rt.lasting() {
+		return func() {}, nil
+	}
+	flow := "account " + c.who.Subject
+	if c.at.Tenant != "" {
+		flow = "tenant " + c.at.Tenant
+	}
+	return c.server.queue.enter(c.ctx, flow)
 }
 
 func (c *call) authenticate(p permission) error {
