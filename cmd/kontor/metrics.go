@@ -13,7 +13,7 @@ import (
 // metrics is what an exchange shows of itself beside its requests.
 func (x *exchange) metrics() []telemetry.Row {
 	var all []telemetry.Row
-	for _, rows := range [][]telemetry.Row{x.databaseRows(), x.regionRows(), x.resourceRows(), x.jobRows(), x.certificateRows()} {
+	for _, rows := range [][]telemetry.Row{x.databaseRows(), x.regionRows(), x.resourceRows(), x.jobRows(), x.clientRows()} {
 		all = append(all, rows...)
 	}
 	return all
@@ -206,13 +206,17 @@ func (x *exchange) jobRows() []telemetry.Row {
 	}
 }
 
-func (x *exchange) certificateRows() []telemetry.Row {
-	return []telemetry.Row{gauge("kontor_certificate_expiry_timestamp_seconds", "When the certificate that clients are shown ends; 0 without TLS.", func() float64 {
-		if x.shown == nil {
-			return 0
-		}
-		return moment(x.shown.Leaf().NotAfter)
-	})}
+func (x *exchange) clientRows() []telemetry.Row {
+	return []telemetry.Row{
+		gauge("kontor_http_requests_waiting", "Requests of clients that wait for their turn.",
+			func() float64 { return float64(x.Waiting()) }),
+		gauge("kontor_certificate_expiry_timestamp_seconds", "When the certificate that clients are shown ends; 0 without TLS.", func() float64 {
+			if x.shown == nil {
+				return 0
+			}
+			return moment(x.shown.Leaf().NotAfter)
+		}),
+	}
 }
 
 // moment is a time as Prometheus has it; 0 is never.
