@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kontor-cloud/kontor/certificate"
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/seca"
 )
@@ -80,6 +81,7 @@ func secrets(t *testing.T, x *exchange) map[string]string {
 		t.Fatal(err)
 	}
 	note("a join token", []byte(join))
+	keepCertificate(t, x)
 	for _, c := range secretColumns {
 		type row struct {
 			id     string
@@ -112,6 +114,19 @@ func secrets(t *testing.T, x *exchange) map[string]string {
 	note("the agent's key", block.Bytes)
 	found["the agent's key, PEM"] = strings.Split(string(text), "\n")[1]
 	return found
+}
+
+// keepCertificate keeps what an authority for public names would have issued.
+func keepCertificate(t *testing.T, x *exchange) {
+	t.Helper()
+	const name = "acme_account+key"
+	sealed, err := x.Tenants.Box.Seal(t.Context(), certificate.Secret.Row(name), []byte("the key of the account"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.db.ExecContext(t.Context(), `INSERT INTO certificate (id, sealed, changed_at) VALUES ($1, $2, 0)`, name, sealed); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestBundleHoldsNoSecret(t *testing.T) {
