@@ -43,6 +43,10 @@ type Count struct {
 	Table  string `json:"table"`
 	Rows   int64  `json:"rows"`
 	SHA256 string `json:"sha256"` // of the lines of its rows, in hex
+
+	// Content is the same for the same rows in whatever order, of whichever kind
+	// of database.
+	Content string `json:"content"`
 }
 
 // A Manifest is a Head and what follows it.

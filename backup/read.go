@@ -116,14 +116,14 @@ func (b *Reader) each(take func(db.Table) (func([]any) error, func() error)) (Ma
 }
 
 func (b *Reader) table(t db.Table, add func([]any) error) (Count, error) {
-	rows, own := int64(0), sha256.New()
+	rows, own, says := int64(0), sha256.New(), content{table: t}
 	for {
 		line, err := b.next()
 		if err != nil {
 			return Count{}, err
 		}
 		if !isRow(line) {
-			return Count{t.Name, rows, digest(own)}, b.compare(t.Name, line, rows, digest(own))
+			return Count{t.Name, rows, digest(own), says.digest()}, b.compare(t.Name, line, rows, digest(own))
 		}
 		own.Write(line)
 		own.Write([]byte{'\n'})
@@ -133,6 +133,9 @@ func (b *Reader) table(t db.Table, add func([]any) error) (Count, error) {
 		}
 		if err := add(row); err != nil {
 			return Count{}, err
+		}
+		if err := says.add(row, line); err != nil {
+			return Count{}, damaged("%w", err)
 		}
 		if rows++; rows%every == 0 {
 			b.progress(t.Name, rows)

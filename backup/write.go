@@ -68,7 +68,7 @@ func (o *writer) table(ctx context.Context, s *db.Snapshot, t db.Table) error {
 		return err
 	}
 	var buffer bytes.Buffer
-	rows, own := int64(0), sha256.New()
+	rows, own, says := int64(0), sha256.New(), content{table: t}
 	for row, err := range s.Rows(ctx, t) {
 		if err == nil {
 			err = encode(&buffer, row)
@@ -76,6 +76,9 @@ func (o *writer) table(ctx context.Context, s *db.Snapshot, t db.Table) error {
 		if err == nil {
 			own.Write(buffer.Bytes())
 			err = o.write(buffer.Bytes())
+		}
+		if err == nil {
+			err = says.add(row, buffer.Bytes())
 		}
 		if err != nil {
 			return err
@@ -86,7 +89,7 @@ func (o *writer) table(ctx context.Context, s *db.Snapshot, t db.Table) error {
 	}
 	o.progress(t.Name, rows)
 	o.Rows += rows
-	o.Tables = append(o.Tables, Count{t.Name, rows, digest(own)})
+	o.Tables = append(o.Tables, Count{t.Name, rows, digest(own), says.digest()})
 	return o.line(sum{rows, digest(own)})
 }
 

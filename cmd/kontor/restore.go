@@ -108,9 +108,9 @@ func (a *app) restored(m backup.Manifest, verified bool) error {
 	if a.structured() {
 		return a.write(m)
 	}
-	t := a.table("TABLE", "ROWS", "SHA-256")
+	t := a.table("TABLE", "ROWS", "CONTENT")
 	for _, c := range m.Tables {
-		t.row(c.Table, fmt.Sprint(c.Rows), c.SHA256[:16])
+		t.row(c.Table, fmt.Sprint(c.Rows), c.Content[:16])
 	}
 	if err := t.flush(); err != nil {
 		return err
