@@ -39,21 +39,24 @@ func traded(t *testing.T, w *world) {
 	for _, one := range []struct {
 		name, price, zone string
 		kinds             []string
+		features          []driver.Feature
 		claims            []policy.Claim
 	}{
-		{"rhone", "0.02", "lyon-1", []string{"instance", "block-storage", "image"}, []policy.Claim{
+		{"rhone", "0.02", "lyon-1", []string{"instance", "block-storage", "image"}, nil, []policy.Claim{
 			said("region.country", `"FR"`), said("region.residency_guaranteed", "true"), said("region.backup_countries", `["FR"]`), said("service.subprocessors", "[]"),
 		}},
-		{"elbe", "0.04", "hamburg-1", []string{"instance", "block-storage", "image", "network"}, []policy.Claim{
+		{"elbe", "0.04", "hamburg-1", []string{"instance", "block-storage", "image", "network", "subnet"}, []driver.Feature{driver.ImageFromVolume}, []policy.Claim{
 			said("region.country", `"DE"`), said("region.residency_guaranteed", "true"), said("region.backup_countries", `["DE"]`), said("service.subprocessors", "[]"),
 		}},
-		{"plain", "0.01", "z", []string{"instance", "block-storage", "image", "network"}, nil},
+		{"plain", "0.01", "z", []string{"instance", "block-storage", "image", "network"}, nil, nil},
 	} {
 		check(t, w.Providers.CreateRegion(t.Context(), provider.Region{Name: one.name, Display: one.name + " SA", Country: "FR"}))
 		_, err := w.Providers.SaveInventory(t.Context(), one.name, wire.Inventory{Driver: "fake", Kinds: one.kinds, Console: true, Inventory: driver.Inventory{
 			Zones:        []string{one.zone},
 			InstanceSKUs: []driver.InstanceSKU{{SKU: driver.SKU{Name: one.name + ".small"}, VCPU: 2, RAMGiB: 4}, {SKU: driver.SKU{Name: one.name + ".odd"}, VCPU: 3, RAMGiB: 4}},
 			StorageSKUs:  []driver.StorageSKU{{SKU: driver.SKU{Name: one.name + ".disk"}, IOPS: 100, MinGB: 1, Type: "remote-durable"}},
+			NetworkSKUs:  []driver.NetworkSKU{{SKU: driver.SKU{Name: one.name + ".net"}, Mbps: 1000}},
+			Features:     one.features,
 			Images:       []driver.OfferImage{{Name: "tiny", Arch: "amd64", Boot: "BIOS"}},
 		}})
 		check(t, err)
@@ -65,6 +68,7 @@ func traded(t *testing.T, w *world) {
 			Regions: map[string]offer.Prices{one.name: {
 				Instances: map[string]offer.Hourly{one.name + ".small": {As: "seca.ds", Hour: hour}, one.name + ".odd": {Hour: hour}},
 				Volumes:   map[string]offer.Monthly{one.name + ".disk": {As: "seca.rd100", GiBMonth: 100_000_000}},
+				Networks:  map[string]offer.Hourly{one.name + ".net": {As: "seca.n1k"}},
 			}},
 		}
 		sheet.Sign(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
@@ -260,7 +264,7 @@ func TestTheCatalogueOfAVirtualRegion(t *testing.T) {
 	})
 }
 
-// TestAnImageIsWhereItsVolumeIs.
+// TestAnImageIsWhereItsVolumeIs has one refused by a platform that makes none of volumes.
 func TestAnImageIsWhereItsVolumeIs(t *testing.T) {
 	eachTraded(t, func(t *testing.T, w *world) {
 		w.ok("acme-admin", "PUT", euShop, `{"spec":null}`)
@@ -272,6 +276,40 @@ func TestAnImageIsWhereItsVolumeIs(t *testing.T) {
 		}
 		if status, b := w.do("acme-admin", "PUT", img, strings.Replace(body, "shop", "nowhere", 1)); status != http.StatusUnprocessableEntity || !strings.Contains(b, "/spec/blockStorageRef") {
 			t.Errorf("of a volume that is not there: %d %s", status, b)
+		}
+	})
+}
+
+// TestWhatItsAuthorLeavesOutIsVirtual has an image, which lies in no workspace, and a subnet without a
+// zone, as Terraform writes them.
+func TestWhatItsAuthorLeavesOutIsVirtual(t *testing.T) {
+	eachTraded(t, func(t *testing.T, w *world) {
+		w.ok("acme-admin", "PUT", "/regions/rhone/providers/seca.workspace"+shop, `{"spec":null}`) // so eu's lies at elbe
+		w.ok("acme-admin", "PUT", euShop, `{"spec":null}`)
+		w.ok("acme-admin", "PUT", inEU+"seca.storage"+shop+"/block-storages/base", aVolume)
+		image := inEU + "seca.storage" + acme + "/images/golden"
+		w.ok("acme-admin", "PUT", image, `{"spec":{"blockStorageRef":"seca.storage/v1/tenants/acme/workspaces/shop/block-storages/base","cpuArchitecture":"amd64"}}`)
+		w.ok("acme-admin", "PUT", inEU+"seca.storage"+shop+"/block-storages/boot", `{"spec":{"sizeGB":10,"skuRef":"skus/seca.rd100","sourceImageRef":"images/golden"}}`)
+		w.ok("acme-admin", "PUT", inEU+"seca.network"+shop+"/networks/net", `{"spec":{"cidr":{"ipv4":"10.0.0.0/16"},"skuRef":"skus/seca.n1k"}}`)
+		subnet := inEU + "seca.network" + shop + "/networks/net/subnets/front"
+		w.ok("acme-admin", "PUT", subnet, `{"spec":{"cidr":{"ipv4":"10.0.1.0/24"},"routeTableRef":{"resource":""}}}`)
+		for _, path := range []string{image, subnet} {
+			d := decoded[seca.Document](t, w.ok("acme-admin", "GET", path, ""))
+			at := kontorOf(t, string(marshal(d))).Placement.Region
+			d.Kontor = nil
+			if text := string(marshal(d)); at != "elbe" || d.Metadata.Region != "eu" || strings.Contains(text, "elbe") || strings.Contains(text, "hamburg") {
+				t.Errorf("%s lies in %q and says %s", path, at, text)
+			}
+		}
+		var made []string
+		for _, r := range w.follows("elbe") {
+			made = append(made, r.Kind)
+			if r.Kind == "subnet" && !strings.Contains(string(r.Spec), `"zone":"hamburg-1"`) {
+				t.Errorf("elbe is to make %s", r.Spec)
+			}
+		}
+		if want := []string{"block-storage", "image", "block-storage", "network", "subnet"}; !slices.Equal(made, want) {
+			t.Errorf("elbe is to make %v, want %v", made, want)
 		}
 	})
 }
