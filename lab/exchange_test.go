@@ -53,9 +53,12 @@ func build(t *testing.T) string {
 
 // An exchange is a running "kontor up".
 type exchange struct {
-	url, token string
-	region     string // the first one
-	client     *client.Client
+	binary           string
+	url              string
+	token, tokenFile string
+	host             string // the first region
+	region           string // where things are made: that, or a virtual one
+	client           *client.Client
 }
 
 // up runs the binary in a process of its own, which ends in peace with the test.
@@ -83,7 +86,9 @@ func up(t *testing.T, binary string, env []string, args ...string) *exchange {
 	}()
 	select {
 	case url := <-ready:
-		return visit(t, url, filepath.Join(data, "admin.token"))
+		x := visit(t, url, filepath.Join(data, "admin.token"))
+		x.binary = binary
+		return x
 	case <-time.After(time.Minute):
 		t.Fatal("the exchange is not ready after a minute")
 	}
@@ -112,7 +117,7 @@ func visit(t *testing.T, url, tokenFile string) *exchange {
 	if url == "" || err != nil {
 		t.Fatalf("the exchange ended before it was ready (%v)", err)
 	}
-	x := &exchange{url: url, token: strings.TrimSpace(string(token))}
+	x := &exchange{url: url, token: strings.TrimSpace(string(token)), tokenFile: tokenFile}
 	if x.client, err = client.New(url, x.token, client.Options{}); err != nil {
 		t.Fatal(err)
 	}
@@ -120,8 +125,9 @@ func visit(t *testing.T, url, tokenFile string) *exchange {
 		if err != nil {
 			t.Fatal(err)
 		}
-		x.region = cmp.Or(x.region, r.Metadata.Name)
+		x.host = cmp.Or(x.host, r.Metadata.Name)
 	}
+	x.region = x.host
 	return x
 }
 

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -24,22 +25,32 @@ var uncarried = []string{"security-group-rule"}
 
 // TestLabTerraform promises that the public Terraform provider, unmodified,
 // builds a stack of everything it knows in the strict profile, finds nothing to
-// change in it, changes it, and takes all of it away again.
+// change in it, changes it, and takes all of it away again; and that it cannot tell
+// the virtual region eu from others.
 func TestLabTerraform(t *testing.T) {
 	provider := need(t, "KONTOR_LAB_TERRAFORM_PROVIDER", "terraform-provider-seca")
 	if _, err := exec.LookPath("terraform"); err != nil {
 		t.Skip("put terraform (1.11 or later) into PATH; it is at releases.hashicorp.com")
 	}
 	kontor := build(t)
-	t.Run("fake", func(t *testing.T) {
-		s := newStack(t, up(t, kontor, nil, "--fake", "1"), provider)
-		s.live(t, func() {})
-	})
-	t.Run("qemu", func(t *testing.T) {
-		images := withImage(t)
-		s := newStack(t, up(t, kontor, []string{"KONTOR_IMAGES=" + images}), provider)
-		s.set("base_image", "seca.storage/v1/tenants/public/images/tiny")
-		s.live(t, func() { s.boot(t) })
+	lives := func(region string, stack func(*testing.T, *exchange) *stack) {
+		t.Run(region+"fake", func(t *testing.T) {
+			s := stack(t, up(t, kontor, nil, "--fake", "1"))
+			s.live(t, func() {})
+		})
+		t.Run(region+"qemu", func(t *testing.T) {
+			images := withImage(t)
+			s := stack(t, up(t, kontor, []string{"KONTOR_IMAGES=" + images}))
+			s.set("base_image", "seca.storage/v1/tenants/public/images/tiny")
+			s.live(t, func() { s.boot(t) })
+		})
+	}
+	lives("", func(t *testing.T, x *exchange) *stack { return newStack(t, x, provider) })
+	lives("eu-", func(t *testing.T, x *exchange) *stack {
+		x.sell(t)
+		s := newStack(t, x, provider)
+		s.set("wishes", `{"kontor.exchange/max-price": "0.05", "kontor.exchange/needs": "1x seca.dm, 4GiB seca.rd500, 1x public-ip"}`)
+		return s
 	})
 }
 
@@ -69,7 +80,7 @@ func withImage(t *testing.T) string {
 	return dir
 }
 
-// A stack is testdata/terraform in the first region of an exchange.
+// A stack is testdata/terraform in a region of an exchange.
 type stack struct {
 	*exchange
 	dir string
@@ -156,6 +167,9 @@ func (s *stack) live(t *testing.T, use func()) {
 	})
 	s.apply(t)
 	s.complete(t)
+	if s.region != s.host {
+		s.hidden(t)
+	}
 	s.set("stage", "production")
 	s.set("data_gb", "2")
 	s.apply(t)
@@ -180,18 +194,25 @@ func (s *stack) everything(t *testing.T) []string {
 	t.Helper()
 	var names []string
 	for _, k := range resource.Kinds() {
-		at, err := s.client.Collection(t.Context(), k, s.place())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, err := range s.client.List(t.Context(), at, client.Query{}) {
-			if err != nil {
-				t.Fatal(err)
-			}
+		for _, i := range s.list(t, k) {
 			names = append(names, k.Name+" "+i.Metadata.Name)
 		}
 	}
 	return names
+}
+
+// list gives what there is of a kind.
+func (s *stack) list(t *testing.T, k *resource.Kind) []client.Item {
+	t.Helper()
+	at, err := s.client.Collection(t.Context(), k, s.place())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := client.All(s.client.List(t.Context(), at, client.Query{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 // complete wants a resource of every kind that the provider has.
@@ -212,12 +233,35 @@ func (s *stack) agrees(t *testing.T) {
 	var answer struct {
 		Differences []any `json:"differences"`
 	}
-	at := s.client.Exchange("regions", s.region, "resync")
+	at := s.client.Exchange("regions", s.host, "resync")
 	if err := s.client.Post(t.Context(), at, map[string]bool{"apply": false}, &answer); err != nil {
 		t.Fatal(err)
 	}
 	if len(answer.Differences) > 0 {
 		t.Errorf("the platform still has: %v", answer.Differences)
+	}
+}
+
+// hidden wants all of a stack in a virtual region to be kept by the first one, and nothing of
+// its documents but the member kontor to say so.
+func (s *stack) hidden(t *testing.T) {
+	t.Helper()
+	for _, k := range resource.Kinds() {
+		if k.Global {
+			continue
+		}
+		for _, i := range s.list(t, k) {
+			at := member[struct{ Placement struct{ Region string } }](t, i.Kontor).Placement.Region
+			doc := i.Document
+			doc.Kontor = nil
+			text, err := json.Marshal(doc)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if at != s.host || doc.Metadata.Region != s.region || strings.Contains(string(text), s.host) {
+				t.Errorf("%s %s lies in %q, want %s, and says of it: %s", k.Name, i.Metadata.Name, at, s.host, text)
+			}
+		}
 	}
 }
 

@@ -33,6 +33,11 @@ variable "base_image" {
   type        = string
   default     = null
 }
+variable "wishes" {
+  description = "what a virtual region is to look at when it places the workspace"
+  type        = map(string)
+  default     = null
+}
 
 provider "seca" {
   token  = var.token
@@ -57,6 +62,7 @@ resource "seca_workspace" "shop" {
   name        = "shop"
   labels      = { stage = var.stage }
   annotations = { "about" = "made by Terraform" }
+  extensions  = var.wishes
 }
 
 # Storage: a disk, an image of it, and the disk to boot from.
