@@ -208,14 +208,26 @@ func (c *call) auditQuery(q *audit.Query) (page int, err error) {
 		}
 		q.After = max(q.After, n)
 	}
-	if s := v.Get("since"); s != "" {
-		t, err := time.Parse(time.RFC3339, s)
-		if err != nil {
-			return 0, fault.Parameter(fault.Malformed.Errorf("must be a time such as 2026-07-01T10:00:00Z"), "since")
-		}
-		q.Since = t.UnixMicro()
+	since, err := c.since()
+	if err != nil {
+		return 0, err
+	}
+	if !since.IsZero() {
+		q.Since = since.UnixMicro()
 	}
 	return lq.limit, nil
+}
+
+// since is the moment from which on the caller wants to know, zero if he has said none.
+func (c *call) since() (t time.Time, err error) {
+	s := c.req.URL.Query().Get("since")
+	if s == "" {
+		return t, nil
+	}
+	if t, err = time.Parse(time.RFC3339, s); err != nil {
+		return t, fault.Parameter(fault.Malformed.Errorf("must be a time such as 2026-07-01T10:00:00Z"), "since")
+	}
+	return t, nil
 }
 
 // firstEntry is the mark before the first entry that the caller may see. A

@@ -139,6 +139,6 @@ var ownOperations = map[string]operation{
 	"GET /participants/{participant}/sheets":            {id: "listPriceSheets", summary: "The price sheets of a participant. One that is not valid yet is seen by itself alone.", out: list{sheets}, query: pages},
 	"GET /participants/{participant}/sheets/{version}":  {id: "getPriceSheet", summary: "One price sheet, with its signature.", out: sheets},
 	"POST /participants/{participant}/sheets":           {id: "publishPriceSheet", summary: "Publish a signed price sheet, the next version.", in: offer.Sheet{}, out: sheets, status: []int{201}},
-	"GET /participants/{participant}/losses":            {id: "getLosses", summary: "How a participant fared in the newest decisions: how often it was chosen, and on what its regions failed.", out: market.Losses{}},
+	"GET /participants/{participant}/losses":            {id: "getLosses", summary: "How a participant fared in the newest decisions: how often it was chosen, on what its regions failed, and by how much.", out: market.Losses{}, query: "since"},
 	"GET /offers":                                       {id: "listOffers", summary: "What can be bought now, where, and for how much.", out: list{onOffer}, query: pages + " provider region country kind sku maxPrice sort"},
 }

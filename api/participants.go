@@ -351,11 +351,15 @@ func (c *call) removeActing() (reply, error) {
 	return reply{status: http.StatusAccepted}, c.server.Participants.RemoveMember(c.ctx, c.req.PathValue("participant"), c.at.Name)
 }
 
-// losses tells a participant how often its regions were not chosen, and on what they failed.
+// losses tells a participant how often its regions were not chosen, on what they failed, and by how much.
 func (c *call) losses() (reply, error) {
 	p, err := c.party()
 	if err != nil {
 		return reply{}, err
 	}
-	return ok(c.server.Market.Losses(c.ctx, p.Name))
+	since, err := c.since()
+	if err != nil {
+		return reply{}, err
+	}
+	return ok(c.server.Market.Losses(c.ctx, p.Name, since))
 }

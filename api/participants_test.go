@@ -104,7 +104,7 @@ func (w *world) visitParticipants() {
 	w.ok("rhone", "POST", p.path("/sheets"), p.sheet("fr-lyon-rhone", 1, 20_000_000, time.Now().Add(-time.Minute)))
 	w.ok("zeta-admin", "GET", p.path("/sheets"), "")
 	w.ok("zeta-admin", "GET", p.path("/sheets/1"), "")
-	w.ok("rhone", "GET", p.path("/losses"), "")
+	w.ok("rhone", "GET", p.path("/losses?since=2026-01-01T00:00:00Z"), "")
 	w.ok("zeta-admin", "GET", ownBase+"/offers?sort=price", "")
 	w.ok("op", "POST", p.path("/suspend"), "")
 }

@@ -99,7 +99,7 @@ func newWorld(t *testing.T, d *db.DB) *world {
 // region opens a region with so many vCPU left, of a seller of its name.
 func (w *world) region(t *testing.T, name, country string, vcpu int, price string, claims ...policy.Claim) {
 	t.Helper()
-	if err := w.Providers.CreateRegion(t.Context(), provider.Region{Name: name, Country: country}); err != nil {
+	if err := w.Providers.CreateRegion(t.Context(), provider.Region{Name: name, Country: country, Provider: name}); err != nil {
 		t.Fatal(err)
 	}
 	w.stock1(t, name, vcpu)

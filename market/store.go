@@ -41,6 +41,8 @@ type Store struct {
 	keeping sync.Mutex
 	stored  map[policy.Digest]bool // inputs of decisions that the database has; under keeping
 
+	losing sync.Mutex // held while decisions are read for Losses
+
 	sweeping sync.Mutex
 	grounds  map[string]*ground // of decisions by which something ran at the last sweep; under sweeping
 }

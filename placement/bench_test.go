@@ -169,3 +169,23 @@ func BenchmarkChange(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkParse reads the record of a decision: what looking back at many of them costs.
+func BenchmarkParse(b *testing.B) {
+	for _, offers := range []int{1000, 5000} {
+		b.Run(fmt.Sprintf("offers=%d", offers), func(b *testing.B) {
+			d, err := (&placement.Engine{}).Decide(bigMarket(b, 200, offers/5), twelve())
+			if err != nil {
+				b.Fatal(err)
+			}
+			record := d.Append(nil)
+			b.SetBytes(int64(len(record)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := placement.Parse(record); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -147,7 +147,7 @@ func (c *column) judge(s *service, now time.Time) []Miss {
 	v := c.bound.Judge(s.facts.At(now))
 	fresh := &cell{of: s, verdict: v, misses: make([]Miss, len(v.Reasons))}
 	for i, r := range v.Reasons {
-		fresh.misses[i] = Miss{Dimension: r.Dimension, Subject: c.bound.Name() + ": " + r.Subject, Needed: words(r.Needed), Had: words(r.Had)}
+		fresh.misses[i] = Miss{Dimension: r.Dimension, Subject: ofPolicy(c.bound.Name(), r.Subject), Needed: words(r.Needed), Had: words(r.Had)}
 	}
 	at.Store(fresh)
 	return fresh.misses

@@ -2,6 +2,7 @@ package placement
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/kontor-cloud/kontor/money"
@@ -46,6 +47,18 @@ func (m Miss) String() string {
 	return string(m.Dimension) + " " + m.Subject + ": needed " + m.Needed.String() + ", had " + m.Had.String()
 }
 
+// ofPolicy is the subject of what a policy refuses.
+func ofPolicy(name, subject string) string { return name + ": " + subject }
+
+// Policy is the name of the policy that a subject is of, and what it is about by itself.
+func (m Miss) Policy() (name, subject string) {
+	name, subject, ok := strings.Cut(m.Subject, ": ")
+	if !ok {
+		return "", m.Subject
+	}
+	return name, subject
+}
+
 // A Quantity is what was needed or had. It becomes text when it is read.
 type Quantity struct {
 	text string
@@ -79,6 +92,13 @@ func (q Quantity) MarshalText() ([]byte, error) { return q.append(nil), nil }
 func (q *Quantity) UnmarshalText(b []byte) error {
 	*q = words(string(b))
 	return nil
+}
+
+// Number reads the number of a quantity that has one: 30 of "at most 30.0 ms".
+func (q Quantity) Number() (n money.Decimal, ok bool) {
+	number, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(q.String(), "at least "), "at most "), " ")
+	ok = n.UnmarshalText([]byte(number)) == nil
+	return n, ok
 }
 
 func (q Quantity) append(b []byte) []byte {

@@ -253,7 +253,7 @@ func (v *View) ask(a *Attribute, least Level) (val, error) {
 	if f != nil && f.Level.rank() >= least.rank() {
 		return f.value, nil
 	}
-	u := &unknown{path: a.Path, needed: "a value, " + string(cmp.Or(least, SelfDeclared)) + " or better", dimension: WeakEvidence}
+	u := &unknown{path: a.Path, needed: neededWords + string(cmp.Or(least, SelfDeclared)) + orBetter, dimension: WeakEvidence}
 	switch old := v.lapsed[a.at]; {
 	case f != nil:
 		u.had = show(f.value) + ", " + string(f.Level)
@@ -265,4 +265,23 @@ func (v *View) ask(a *Attribute, least Level) (val, error) {
 		u.had = show(old.value) + ", " + string(old.Level) + ", expired " + day(old.Until)
 	}
 	return nil, u
+}
+
+const (
+	neededWords = "a value, "
+	orBetter    = " or better"
+)
+
+// Known reads out of the words of ask how well a fact had to be known, and how well it was: "third-party"
+// and "contract", "third-party, expired" or "nothing". The value itself is left out.
+func Known(needed, had string) (least, was string) {
+	least = strings.TrimSuffix(strings.TrimPrefix(needed, neededWords), orBetter)
+	words := strings.Split(had, ", ")
+	was = words[len(words)-1]
+	for _, state := range []string{"expired", "not before"} {
+		if strings.HasPrefix(was, state+" ") && len(words) > 1 {
+			return least, words[len(words)-2] + ", " + state
+		}
+	}
+	return least, was
 }

@@ -340,3 +340,37 @@ func BenchmarkJudge(b *testing.B) {
 		}
 	}
 }
+
+// TestKnownReadsTheWordsOfReasons has each way in which a fact cannot be used, with a value that looks like words.
+func TestKnownReadsTheWordsOfReasons(t *testing.T) {
+	d := builtin(t)
+	chain := func(e policy.Evidence) []policy.Claim {
+		return []policy.Claim{{Attribute: "provider.owner_chain", Value: json.RawMessage(`["FR", "expired 2020, self-declared"]`), Evidence: e}}
+	}
+	prog, err := d.Compile(&policy.Policy{Name: "known", Version: 1, Rule: "true", Evidence: map[string]policy.Level{"provider.owner_chain": policy.ThirdParty}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bound, err := prog.Bind(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, claims := range map[string][]policy.Claim{
+		"third-party, had nothing":              nil,
+		"third-party, had contract":             chain(policy.Evidence{Level: policy.Contract}),
+		"third-party, had regulator, expired":   chain(policy.Evidence{Level: policy.Regulator, Until: november.Add(-time.Hour)}),
+		"third-party, had measured, not before": chain(policy.Evidence{Level: policy.Measured, From: november.Add(time.Hour)}),
+	} {
+		facts, err := d.Facts(claims)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := bound.Judge(facts.At(november))
+		if len(v.Reasons) != 1 {
+			t.Fatalf("%s: %+v", want, v)
+		}
+		if least, was := policy.Known(v.Reasons[0].Needed, v.Reasons[0].Had); least+", had "+was != want {
+			t.Errorf("%+v is read as %q, %q, want %q", v.Reasons[0], least, was, want)
+		}
+	}
+}

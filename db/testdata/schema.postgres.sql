@@ -91,6 +91,7 @@ decision.request text COLLATE C
 decision.stands jsonb
 decision decision_pkey PRIMARY KEY (id)
 decision decision_tenant_fkey FOREIGN KEY (tenant) REFERENCES tenant(name) ON DELETE CASCADE
+CREATE INDEX decision_moment ON decision USING btree (created_at, id)
 CREATE UNIQUE INDEX decision_pkey ON decision USING btree (id)
 CREATE INDEX decision_tenant ON decision USING btree (tenant, id)
 decision_input.kind text COLLATE C NOT NULL

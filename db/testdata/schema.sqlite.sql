@@ -86,6 +86,7 @@ CREATE TABLE decision (
 	signature  BYTEA NOT NULL,
 	created_at BIGINT NOT NULL
 , request TEXT, stands JSONB);
+CREATE INDEX decision_moment ON decision (created_at, id);
 CREATE INDEX decision_tenant ON decision (tenant, id);
 CREATE TABLE decision_input (
 	kind   TEXT NOT NULL, -- data, profile, market or request
