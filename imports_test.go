@@ -30,10 +30,10 @@ var may = map[string]string{
 	"resource/resourcetest": "db",
 	// edges
 	"issuer": "fault tenant",
-	"api":    "audit blueprint db driver failpoint fault job market money offer openapi participant placement policy seca urn wire telemetry tenant provider resource",
+	"api":    "audit blueprint db doctor driver failpoint fault job market money offer openapi participant placement policy seca urn wire telemetry tenant provider resource",
 	"agent":  "driver failpoint fault seca urn wire telemetry",
 	"client": "fault seca urn resource",
-	"doctor": "driver fault",
+	"doctor": "document driver fault",
 	// trials against programs of others
 	"lab": "client fault resource seca",
 	// tests of whole processes

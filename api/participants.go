@@ -32,6 +32,7 @@ func participantRoutes(base string) []route {
 		{"PUT", at + "/claims", acting, nil, (*call).putClaims},
 		{"DELETE", at + "/claims/{id}", acting, nil, (*call).withdrawClaim},
 		{"POST", at + "/attestations", op, nil, (*call).attest},
+		{"POST", at + "/measurements", op, nil, (*call).measure},
 		{"GET", at + "/keys", anybody, nil, (*call).listSigners},
 		{"POST", at + "/keys", acting, nil, (*call).addSigner},
 		{"DELETE", at + "/keys/{id}", acting, nil, (*call).revokeSigner},
@@ -289,11 +290,11 @@ func (c *call) withdrawClaim() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	source := participant.Operator
+	sources := []participant.Source{participant.Operator, participant.Exchange}
 	if own {
-		source = participant.Self
+		sources = []participant.Source{participant.Self}
 	}
-	return reply{status: http.StatusAccepted}, c.server.Participants.WithdrawClaim(c.ctx, p.Name, c.req.PathValue("id"), source)
+	return reply{status: http.StatusAccepted}, c.server.Participants.WithdrawClaim(c.ctx, p.Name, c.req.PathValue("id"), sources...)
 }
 
 func (c *call) listSigners() (reply, error) {

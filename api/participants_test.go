@@ -89,6 +89,7 @@ func (w *world) visitParticipants() {
 	w.ok("zeta-admin", "GET", p.path(""), "")
 	w.ok("rhone", "PUT", p.path("/claims"), `{"claims":[{"attribute":"provider.legal_country","value":"FR","level":"self-declared"}]}`)
 	w.ok("op", "POST", p.path("/attestations"), `{"claims":[{"attribute":"provider.hq_country","value":"FR","level":"contract","issuer":"exchange","proof":"`+strings.Repeat("ab", 32)+`"}]}`)
+	w.ok("op", "POST", p.path("/measurements"), measuring1("fr-lyon-rhone", report("fake", time.Now())))
 	for _, x := range decoded[seca.List[seca.Document]](w.t, w.ok("rhone", "GET", p.path("/claims"), "")).Items {
 		if x.Labels[own+"/source"] == string(participant.Self) {
 			w.ok("rhone", "DELETE", p.path("/claims/"+x.Metadata.Name), "")
@@ -135,6 +136,9 @@ func TestAParticipantActsForItselfAlone(t *testing.T) {
 			{"elbe", "PUT", rhone.path("/claims"), `{"claims":[]}`},
 			{"op", "PUT", rhone.path("/claims"), `{"claims":[]}`}, // an operator attests, and never speaks for others
 			{"elbe", "POST", elbe.path("/attestations"), `{"claims":[]}`},
+			{"elbe", "POST", elbe.path("/measurements"), measuring1("de-hamburg-elbe", report("fake", time.Now()))},
+			{"elbe", "POST", rhone.path("/measurements"), measuring1("fr-lyon-rhone", report("fake", time.Now()))},
+			{"zeta-admin", "POST", rhone.path("/measurements"), measuring1("fr-lyon-rhone", report("fake", time.Now()))},
 			{"elbe", "POST", elbe.path("/approve"), ""},
 			{"elbe", "GET", rhone.path("/members"), ""},
 			{"elbe", "GET", rhone.path("/losses"), ""},

@@ -116,6 +116,10 @@ func TestLabDoctor(t *testing.T) {
 		}
 	}
 	t.Logf("measured: %v", measured)
+	evidence, err := Read("report.json", kept(t, r), time.Now())
+	if err != nil || len(evidence.Measured) != len(Units) {
+		t.Errorf("as evidence it is %+v, %v", evidence, err)
+	}
 }
 
 // TestLabDoctorWithoutPublicAddress takes the guest's results from its console.

@@ -28,7 +28,7 @@ func (x *examination) answers(ctx context.Context) (string, error) {
 	}
 	x.report.Platform = x.stock.Platform
 	m := median(took)
-	x.report.measure(APILatency, "ms", milliseconds(m))
+	x.report.measure(APILatency, milliseconds(m))
 	if m > 5*time.Second {
 		return "", warn(fmt.Sprintf("answers, but takes %v", m.Round(time.Millisecond)), "run the agent nearer to the platform, or see what slows it down")
 	}

@@ -227,7 +227,7 @@ func (p *probe) machine(ctx context.Context) (string, error) {
 		return "", err
 	}
 	p.instance.Meta = driver.Meta{ID: have.ID, Attempt: 1, Name: have.ID, URN: Exchange + "/" + have.ID}
-	p.report.measure(MakeTime, "s", seconds(began))
+	p.report.measure(MakeTime, seconds(began))
 	return fmt.Sprintf("%s made as %s", sku.Name, have.Native), nil
 }
 
@@ -268,7 +268,7 @@ func (p *probe) reach(ctx context.Context) (string, error) {
 		return "", remedied{err, "see what the guest says on its console; whether the security group, the route and the public address pass port 80; and whether the image runs user data (--image takes another)"}
 	}
 	p.boot = r.Boot
-	p.report.measure(BootTime, "s", seconds(began))
+	p.report.measure(BootTime, seconds(began))
 	if !p.at.IsValid() {
 		return "", warn("the guest writes to its console, but has no public address", "nothing, if the platform has none")
 	}
@@ -341,7 +341,7 @@ func (p *probe) roundTrip(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("connect to the guest: %w", err)
 	}
-	p.report.measure(RTT, "ms", milliseconds(rtt))
+	p.report.measure(RTT, milliseconds(rtt))
 	page, err := roundTrips(ctx, func(ctx context.Context) error {
 		_, err := fetch(ctx, p.at, p.owner.Region)
 		return err
@@ -349,7 +349,7 @@ func (p *probe) roundTrip(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("fetch the guest's page: %w", err)
 	}
-	p.report.measure(HTTPTime, "ms", milliseconds(page))
+	p.report.measure(HTTPTime, milliseconds(page))
 	return fmt.Sprintf("connects in %v, a page takes %v", rtt.Round(time.Microsecond), page.Round(time.Microsecond)), nil
 }
 
@@ -361,12 +361,12 @@ func (p *probe) results(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	p.report.measure(VCPU, "loops/s", r.Loops)
+	p.report.measure(VCPU, r.Loops)
 	if r.Write == 0 {
 		return "", warn(fmt.Sprintf("%.0f loops/s; the guest found no data volume", r.Loops), "see whether the platform attaches volumes to a new machine")
 	}
-	p.report.measure(DiskWrite, "MB/s", r.Write/1000)
-	p.report.measure(DiskRead, "MB/s", r.Read/1000)
+	p.report.measure(DiskWrite, r.Write/1000)
+	p.report.measure(DiskRead, r.Read/1000)
 	return fmt.Sprintf("%.0f loops/s, writes %.1f MB/s, reads %.1f MB/s", r.Loops, r.Write/1000, r.Read/1000), nil
 }
 
@@ -387,6 +387,6 @@ func (p *probe) cycle(ctx context.Context) (string, error) {
 			return "", fmt.Errorf("after off and on: %w", err)
 		}
 	}
-	p.report.measure(CycleTime, "s", seconds(began))
+	p.report.measure(CycleTime, seconds(began))
 	return fmt.Sprintf("off, on and back after %.1f s", seconds(began)), nil
 }

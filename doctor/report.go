@@ -9,7 +9,7 @@ import (
 )
 
 // A Report is what an examination found. Its JSON form is what may be kept as
-// evidence: each measurement says when it was taken.
+// evidence (Read): each measurement says when it was taken.
 type Report struct {
 	Driver   string        `json:"driver"`
 	Platform string        `json:"platform,omitempty"` // in its own words
@@ -48,26 +48,31 @@ type Measurement struct {
 	At    time.Time `json:"at"`
 }
 
-// The names of measurements, with their units.
+// The names of measurements.
 const (
-	APILatency = "api-latency"    // ms: the median of five questions for the inventory
-	MakeTime   = "make-instance"  // s: from the order until the platform calls the machine ready
-	BootTime   = "boot-to-answer" // s: from then until it answers from outside
-	CycleTime  = "power-cycle"    // s: off, on, and answering again
-	RTT        = "rtt"            // ms: the median of ten TCP connections to the public address
-	HTTPTime   = "http-get"       // ms: the median of ten small pages fetched from there
-	VCPU       = "vcpu-loops"     // loops/s: an empty loop of the guest's shell
-	DiskWrite  = "disk-write"     // MB/s: 64 MiB to the data volume, flushed each 4 MiB
-	DiskRead   = "disk-read"      // MB/s: the same, read back
+	APILatency = "api-latency"    // the median of five questions for the inventory
+	MakeTime   = "make-instance"  // from the order until the platform calls the machine ready
+	BootTime   = "boot-to-answer" // from then until it answers from outside
+	CycleTime  = "power-cycle"    // off, on, and answering again
+	RTT        = "rtt"            // the median of ten TCP connections to the public address
+	HTTPTime   = "http-get"       // the median of ten small pages fetched from there
+	VCPU       = "vcpu-loops"     // an empty loop of the guest's shell
+	DiskWrite  = "disk-write"     // 64 MiB to the data volume, flushed each 4 MiB
+	DiskRead   = "disk-read"      // the same, read back
 )
+
+// Units has the unit of each measurement.
+var Units = map[string]string{
+	APILatency: "ms", MakeTime: "s", BootTime: "s", CycleTime: "s", RTT: "ms", HTTPTime: "ms", VCPU: "loops/s", DiskWrite: "MB/s", DiskRead: "MB/s",
+}
 
 // Failed reports whether any check failed.
 func (r *Report) Failed() bool {
 	return slices.ContainsFunc(r.Checks, func(c Check) bool { return c.Status == Fail })
 }
 
-func (r *Report) measure(name, unit string, value float64) {
-	r.Measured = append(r.Measured, Measurement{name, unit, value, time.Now().UTC()})
+func (r *Report) measure(name string, value float64) {
+	r.Measured = append(r.Measured, Measurement{name, Units[name], value, time.Now().UTC()})
 }
 
 // A note is the end of a check that neither passed nor failed.

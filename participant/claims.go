@@ -1,6 +1,7 @@
 package participant
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -20,22 +21,29 @@ type Difference struct {
 // PutClaims makes these all that stands of what a source says of a participant: others
 // are withdrawn. By is the account that says so.
 func (s *Store) PutClaims(ctx context.Context, name string, source Source, by string, claims []Claim) (Difference, error) {
-	return s.claim(ctx, name, source, by, claims, func(Claim) bool { return true })
+	return s.claim(ctx, name, source, by, claims, func(Claim) (bool, error) { return true, nil })
 }
 
 // AddClaims puts claims beside what a source has said before. What the exchange
-// measures takes the place of what it has measured before.
+// measures takes the place of what it has measured before, and is a Conflict if that is newer.
 func (s *Store) AddClaims(ctx context.Context, name string, source Source, by string, claims []Claim) (Difference, error) {
-	return s.claim(ctx, name, source, by, claims, func(old Claim) bool {
-		return source == Exchange && slices.ContainsFunc(claims, func(c Claim) bool {
+	return s.claim(ctx, name, source, by, claims, func(old Claim) (bool, error) {
+		at := slices.IndexFunc(claims, func(c Claim) bool {
 			return c.Attribute == old.Attribute && c.Region == old.Region && c.Service == old.Service
 		})
+		if source != Exchange || at < 0 {
+			return false, nil
+		}
+		if old.From.After(claims[at].From) {
+			return false, fault.Conflict.Errorf("%s of %s was measured at %s, which is later", old.Attribute, cmp.Or(old.Region, name), old.From.UTC().Format(time.RFC3339))
+		}
+		return true, nil
 	})
 }
 
 // claim writes claims, and withdraws those of the same source that are neither among
 // them nor to be left.
-func (s *Store) claim(ctx context.Context, name string, source Source, by string, claims []Claim, withdraw func(Claim) bool) (d Difference, err error) {
+func (s *Store) claim(ctx context.Context, name string, source Source, by string, claims []Claim, withdraw func(Claim) (bool, error)) (d Difference, err error) {
 	owns := func(region string) bool { return s.Owns != nil && s.Owns(name, region) }
 	if err := checkClaims(s.Data, source, claims, owns); err != nil {
 		return d, err
@@ -59,7 +67,14 @@ func (s *Store) claim(ctx context.Context, name string, source Source, by string
 			case at >= 0:
 				news = slices.Delete(news, at, at+1)
 				d.Kept++
-			case old.Source == source && withdraw(old.Claim):
+			case old.Source == source:
+				over, err := withdraw(old.Claim)
+				if err != nil {
+					return err
+				}
+				if !over {
+					continue
+				}
 				d.Withdrawn++
 				if _, err := db.Exec(ctx, tx, `UPDATE claim SET withdrawn_at = $2 WHERE id = $1`, old.ID, db.Micros(now)); err != nil {
 					return err
@@ -101,15 +116,17 @@ func insertClaim(ctx context.Context, tx *db.Tx, name, by string, c Claim, now t
 	return err
 }
 
-// WithdrawClaim ends a claim of a source. It can still be looked up.
-func (s *Store) WithdrawClaim(ctx context.Context, name, id string, source Source) error {
+// WithdrawClaim ends a claim that came from one of these sources. It can still be looked up.
+func (s *Store) WithdrawClaim(ctx context.Context, name, id string, sources ...Source) error {
 	return s.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
 		noteChange(ctx, name+"/claims/"+id, "withdrawn")
-		n, err := db.Exec(ctx, tx, `UPDATE claim SET withdrawn_at = $4 WHERE participant = $1 AND id = $2 AND source = $3 AND withdrawn_at = 0`,
-			name, id, source, db.Micros(time.Now()))
-		if err == nil && n == 0 {
-			err = fault.Missing.Errorf("no claim %s of %s stands that came from %s", id, name, speaker[source])
+		for _, source := range sources {
+			n, err := db.Exec(ctx, tx, `UPDATE claim SET withdrawn_at = $4 WHERE participant = $1 AND id = $2 AND source = $3 AND withdrawn_at = 0`,
+				name, id, source, db.Micros(time.Now()))
+			if err != nil || n > 0 {
+				return err
+			}
 		}
-		return err
+		return fault.Missing.Errorf("no claim %s of %s stands that came from %s", id, name, speaker[sources[0]])
 	})
 }

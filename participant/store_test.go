@@ -315,11 +315,24 @@ func TestWhatIsMeasuredReplacesWhatWas(t *testing.T) {
 	each(t, func(t *testing.T, s *Store) {
 		approved(t, s)
 		for i, v := range []string{"1.3", "1.25"} {
-			d, err := s.AddClaims(t.Context(), "rhone", Exchange, "doctor", []Claim{at("fr-lyon-rhone", claim("region.pue", v, policy.Measured))})
+			c := at("fr-lyon-rhone", claim("region.pue", v, policy.Measured))
+			c.From = time.Date(2026, 7, 1+i, 0, 0, 0, 0, time.UTC)
+			d, err := s.AddClaims(t.Context(), "rhone", Exchange, "doctor", []Claim{c})
 			if err != nil || d != (Difference{Added: 1, Withdrawn: i}) {
 				t.Errorf("%+v, %v", d, err)
 			}
 		}
+		late := at("fr-lyon-rhone", claim("region.pue", "1.1", policy.Measured))
+		late.From = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+		_, err := s.AddClaims(t.Context(), "rhone", Exchange, "doctor", []Claim{late})
+		kind(t, err, fault.Conflict)
+		p, err := s.Get(t.Context(), "rhone")
+		no(t, err)
+		if standing := p.Standing(); len(standing) != 1 || string(standing[0].Value) != "1.25" {
+			t.Errorf("an older measurement came late: %+v stands", standing)
+		}
+		kind(t, s.WithdrawClaim(t.Context(), "rhone", p.Standing()[0].ID, Operator), fault.Missing)
+		no(t, s.WithdrawClaim(t.Context(), "rhone", p.Standing()[0].ID, Operator, Exchange))
 	})
 }
 

@@ -64,6 +64,17 @@ var vocabulary = number([]Attribute{
 	{Path: "region.hourly_cfe_share", kind: double, Subject: OfRegion, Usually: ThirdParty, About: "share of carbon-free energy, matched by the hour, 0 to 1"},
 	{Path: "region.carbon_gco2e_kwh", kind: double, Subject: OfRegion, Usually: ThirdParty, About: "grams of CO2 equivalent per kWh of its grid or residual mix"},
 
+	// Of what the exchange measures itself, with a machine of the smallest size that stands there for some minutes.
+	{Path: "region.api_ms", kind: double, Subject: OfRegion, Usually: Measured, About: "milliseconds in which its platform tells what it has, a median"},
+	{Path: "region.make_seconds", kind: double, Subject: OfRegion, Usually: Measured, About: "seconds from the order of a machine until its platform calls it ready"},
+	{Path: "region.boot_seconds", kind: double, Subject: OfRegion, Usually: Measured, About: "seconds from then until the machine answers from outside"},
+	{Path: "region.power_cycle_seconds", kind: double, Subject: OfRegion, Usually: Measured, About: "seconds in which a machine is off, on, and answering again"},
+	{Path: "region.rtt_ms", kind: double, Subject: OfRegion, Usually: Measured, About: "milliseconds of a round trip to a public address there, from where it was measured, a median"},
+	{Path: "region.http_get_ms", kind: double, Subject: OfRegion, Usually: Measured, About: "milliseconds in which a small page comes from there, a median"},
+	{Path: "region.vcpu_loops", kind: double, Subject: OfRegion, Usually: Measured, About: "empty loops of a shell that one vCPU makes in a second"},
+	{Path: "region.disk_write_mb_s", kind: double, Subject: OfRegion, Usually: Measured, About: "MB written to a volume in a second, flushed each 4 MiB"},
+	{Path: "region.disk_read_mb_s", kind: double, Subject: OfRegion, Usually: Measured, About: "MB read from a volume in a second"},
+
 	{Path: "service.id", kind: text, Subject: OfService, Usually: Measured, About: "the service's name"},
 	{Path: "service.kind", kind: text, Subject: OfService, Usually: Contract, About: "iaas-vm, iaas-block, iaas-object, iaas-network, caas-k8s, hpc-batch"},
 	{Path: "service.subprocessors", kind: subprocessors, Subject: OfService, Usually: Contract, About: "who else takes part"},

@@ -24,8 +24,8 @@ turn it off and on, and remove everything. It needs no exchange and disturbs no
 agent. What a killed run leaves is removed by the next one in the same --dir.
 
 The report says what to do about each failure. With --json, its "measured" are
-figures with their units and times, fit to be kept as evidence. The exit code is
-1 if anything failed.`,
+figures with their units and times, which an operator of an exchange makes evidence
+("kontor provider measure"). The exit code is 1 if anything failed.`,
 		Example: `  kontor doctor --driver qemu --dir /var/lib/kontor-agent
   kontor doctor --driver qemu --dir . --driver-config qemu.json --no-vm --json`,
 		Args: cobra.NoArgs,

@@ -31,7 +31,7 @@ func providerCommand(a *app) *cobra.Command {
 		a.providerDecide("approve", "Let an applicant take part, or one that was suspended again (operators)", "approved"),
 		a.providerDecide("suspend", "Take what a participant sells off the market; what runs there goes on (operators)", "suspended"),
 		a.providerDecide("reject", "Drop an application (operators)", "rejected"),
-		a.listCommand(participantKind), a.providerShow(), a.providerClaim(), a.providerAttest(), a.providerKeys(), a.providerLosses())
+		a.listCommand(participantKind), a.providerShow(), a.providerClaim(), a.providerAttest(), a.providerMeasure(), a.providerKeys(), a.providerLosses())
 }
 
 // next says which command comes next, to people.
