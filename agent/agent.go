@@ -112,9 +112,7 @@ func serve(ctx context.Context, c Config, cloud *driver.Cloud, l exchange, log *
 	a := newAgent(c, cloud, l, j, log)
 	defer a.show()()
 	loops, ctx := errgroup.WithContext(ctx)
-	for range a.throttle.workers() {
-		loops.Go(func() error { return a.work(ctx) })
-	}
+	a.queue.serve(a.throttle.workers(), func(id string) { a.reconcile(ctx, id) })
 	for _, k := range a.order {
 		if k.list != nil {
 			loops.Go(func() error { return a.watch(ctx, k) })
@@ -125,6 +123,7 @@ func serve(ctx context.Context, c Config, cloud *driver.Cloud, l exchange, log *
 	}
 	context.AfterFunc(ctx, a.queue.close)
 	err = loops.Wait()
+	a.queue.workers.Wait()
 	a.answers.Wait()
 	if errors.Is(err, context.Canceled) {
 		err = nil
@@ -155,18 +154,6 @@ const (
 	// whether it did something is for a list to tell.
 	callWithin = 2 * time.Minute
 )
-
-// work looks after one resource after another.
-func (a *agent) work(ctx context.Context) error {
-	for {
-		id, ok := a.queue.take()
-		if !ok {
-			return nil
-		}
-		a.reconcile(ctx, id)
-		a.queue.done(id)
-	}
-}
 
 // patient gives a context for a call to the platform: when the agent ends, the
 // call has a moment to come to an end itself.

@@ -5,14 +5,18 @@ import (
 	"time"
 )
 
-// A queue hands out names of things that need a look. A name is with one
+// A queue has names of things looked at that need it. A name is with one
 // worker at a time; one that is added meanwhile comes again afterwards, once.
+// Workers are there while there is work: most agents idle most of the time.
 type queue struct {
-	mu     sync.Mutex
-	some   sync.Cond
-	line   []string
-	items  map[string]*item
-	closed bool
+	mu      sync.Mutex
+	line    []string
+	items   map[string]*item
+	closed  bool
+	look    func(name string) // what workers do; nil before serve
+	hired   int
+	most    int
+	workers sync.WaitGroup
 }
 
 type item struct {
@@ -23,10 +27,34 @@ type item struct {
 	timer  *time.Timer
 }
 
-func newQueue() *queue {
-	q := &queue{items: map[string]*item{}}
-	q.some.L = &q.mu
-	return q
+func newQueue() *queue { return &queue{items: map[string]*item{}} }
+
+// serve has names looked at by at most so many workers at once.
+func (q *queue) serve(most int, look func(name string)) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.most, q.look = most, look
+	for range q.line {
+		q.hire()
+	}
+}
+
+// hire has one more worker for what is in line, if there may be one.
+func (q *queue) hire() {
+	if q.look == nil || q.hired == q.most {
+		return
+	}
+	q.hired++
+	q.workers.Go(func() {
+		for {
+			name, ok := q.take()
+			if !ok {
+				return
+			}
+			q.look(name)
+			q.done(name)
+		}
+	})
 }
 
 // add puts a name in line, unless it is there.
@@ -45,7 +73,7 @@ func (q *queue) push(name string) {
 	default:
 		it.queued = true
 		q.line = append(q.line, name)
-		q.some.Signal()
+		q.hire()
 	}
 }
 
@@ -82,14 +110,12 @@ func (q *queue) item(name string) *item {
 	return it
 }
 
-// take waits for a name. It reports false when the queue is closed.
+// take gives a worker its next name, or lets it go.
 func (q *queue) take() (string, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.line) == 0 && !q.closed {
-		q.some.Wait()
-	}
-	if q.closed {
+	if len(q.line) == 0 || q.closed {
+		q.hired--
 		return "", false
 	}
 	name := q.line[0]
@@ -114,6 +140,7 @@ func (q *queue) done(name string) {
 	}
 }
 
+// close has no more names taken. Who waits for workers sees them end with what they have.
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -123,5 +150,4 @@ func (q *queue) close() {
 			it.timer.Stop()
 		}
 	}
-	q.some.Broadcast()
 }

@@ -24,6 +24,11 @@ type Job struct {
 	Every time.Duration
 	Do    func(ctx context.Context, now time.Time) error
 
+	// Wanted, if not nil, tells whether a run that is due may have anything to do, the
+	// last one having begun so long ago. One that has not takes no statement and is
+	// not noted.
+	Wanted func(since time.Duration) bool
+
 	// Keep, if not nil, runs instead all the while, until its context ends. How
 	// it goes is not noted; when it fails, it is called again.
 	Keep func(ctx context.Context) error
@@ -51,21 +56,33 @@ func Run(ctx context.Context, d *db.DB, log *slog.Logger, jobs ...Job) error {
 	})
 }
 
-// repeat runs one job when it is due.
+// repeat runs one job when it is due. While this process leads, nobody else notes
+// how it went.
 func (j Job) repeat(ctx context.Context, d *db.DB, log *slog.Logger) {
-	for {
-		last, err := find(ctx, d, j.Name)
-		if err == nil && sleep(ctx, j.wait(last, time.Now())) {
-			err = j.run(ctx, d, last)
+	var last Outcome
+	known := false
+	for ctx.Err() == nil {
+		var err error
+		if !known {
+			last, err = find(ctx, d, j.Name)
 		}
-		if err != nil && ctx.Err() == nil {
+		if err == nil && sleep(ctx, j.wait(last, time.Now())) {
+			last, err = j.again(ctx, d, last)
+		}
+		if known = err == nil; !known && ctx.Err() == nil {
 			log.WarnContext(ctx, "job failed", "job", j.Name, "failures", last.Failures+1, "error", err)
 			sleep(ctx, firstRetry) // the failure may not be noted
 		}
-		if ctx.Err() != nil {
-			return
-		}
 	}
+}
+
+// again runs a job that is due, or passes over one that is not wanted.
+func (j Job) again(ctx context.Context, d *db.DB, last Outcome) (Outcome, error) {
+	if j.Wanted != nil && last.Failures == 0 && !j.Wanted(time.Since(last.Began)) {
+		last.Ended = time.Now() // as if it had run: it is due again a period from now
+		return last, nil
+	}
+	return j.run(ctx, d, last)
 }
 
 // keep runs a job that has no end.
@@ -93,11 +110,11 @@ func (j Job) wait(last Outcome, now time.Time) time.Duration {
 // run does a job once and notes what came of it. What went well is noted although
 // ctx has ended meanwhile, so that the next leader does not do it again; what
 // failed then may have failed for that reason.
-func (j Job) run(ctx context.Context, d *db.DB, last Outcome) error {
+func (j Job) run(ctx context.Context, d *db.DB, last Outcome) (Outcome, error) {
 	began := time.Now()
 	err := j.attempt(ctx, began)
 	if err != nil && ctx.Err() != nil {
-		return err // the next leader will
+		return last, err // the next leader will
 	}
 	next := Outcome{Name: j.Name, Began: began, Ended: time.Now()}
 	if err != nil {
@@ -105,7 +122,7 @@ func (j Job) run(ctx context.Context, d *db.DB, last Outcome) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteWithin)
 	defer cancel()
-	return errors.Join(err, note(ctx, d, next))
+	return next, errors.Join(err, note(ctx, d, next))
 }
 
 // attempt makes a panic an error: one job must not end the others.

@@ -109,6 +109,26 @@ func TestAJobIsDoneEverySoOften(t *testing.T) {
 	})
 }
 
+func TestWhatIsNotWantedCostsNothing(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		var runs, asked atomic.Int64
+		var wanted atomic.Bool
+		stop := run(t, d, Job{
+			Name: "rare", Every: time.Millisecond, Do: func(context.Context, time.Time) error { runs.Add(1); return nil },
+			Wanted: func(time.Duration) bool { asked.Add(1); return wanted.Load() },
+		})
+		await(t, "it to be due", func() bool { return asked.Load() > 0 })
+		before, times := d.Statements(), asked.Load()
+		await(t, "it to be due often", func() bool { return asked.Load() > times+20 })
+		if n := d.Statements() - before; n != 0 || runs.Load() != 0 {
+			t.Errorf("%d statements and %d runs of what is not wanted", n, runs.Load())
+		}
+		wanted.Store(true)
+		await(t, "it to run", func() bool { return runs.Load() > 1 })
+		stop()
+	})
+}
+
 func TestAFailureIsNotedAndTriedAgain(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		var runs atomic.Int64

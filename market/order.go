@@ -31,6 +31,8 @@ func (s *Store) Order(ctx context.Context, tenant, quote string, place func(cont
 	if err != nil {
 		return nil, err
 	}
+	s.open.Store(true)
+	s.DB.Bus().Tell(topic, "")
 	return s.FindOrder(ctx, tenant, id)
 }
 
@@ -109,8 +111,24 @@ type OpenOrder struct {
 	Settled              bool // all of it stood once
 }
 
+// mayMiss is how long OpenOrders need not be asked when nothing was heard of orders: hints
+// between processes get lost.
+const mayMiss = time.Minute
+
+// Ordered reports whether OpenOrders is worth asking, the last answer being so old.
+func (s *Store) Ordered(since time.Duration) bool { return since > mayMiss || s.open.Load() }
+
 // OpenOrders lists those of all tenants.
 func (s *Store) OpenOrders(ctx context.Context) ([]OpenOrder, error) {
+	s.open.Store(false) // before it is read: what comes then is seen, or makes it true again
+	all, err := s.openOrders(ctx)
+	if err != nil || len(all) > 0 {
+		s.open.Store(true)
+	}
+	return all, err
+}
+
+func (s *Store) openOrders(ctx context.Context) ([]OpenOrder, error) {
 	return db.All(ctx, s.DB, func(scan func(...any) error) (o OpenOrder, err error) {
 		return o, scan(&o.ID, &o.Tenant, &o.Decision, &o.Settled)
 	}, `SELECT purchase.id, purchase.tenant, quote.decision, purchase.settled_at > 0 FROM purchase JOIN quote ON quote.id = purchase.quote

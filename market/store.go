@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/envelope"
@@ -37,6 +38,7 @@ type Store struct {
 	engine placement.Engine
 	signer *signer
 	shelf  shelf
+	open   atomic.Bool // there may be orders to follow that OpenOrders has not given
 
 	keeping sync.Mutex
 	stored  map[policy.Digest]bool // inputs of decisions that the database has; under keeping
@@ -55,7 +57,8 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if s.signer, err = openSigner(ctx, c.DB, c.Box); err != nil {
 		return nil, fmt.Errorf("open the key that signs decisions: %w", err)
 	}
-	s.DB.Bus().Listen(topic, db.Listener{Hear: func(context.Context, string) { s.shelf.spoil() }})
+	s.open.Store(true)
+	s.DB.Bus().Listen(topic, db.Listener{Hear: func(context.Context, string) { s.shelf.spoil(); s.open.Store(true) }})
 	return s, nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/kontor-cloud/kontor/agent"
+	"github.com/kontor-cloud/kontor/db/dbtest"
 	"github.com/kontor-cloud/kontor/provider"
 )
 
@@ -83,20 +84,30 @@ func (b *bench) starts(data, name string) {
 
 // idleBudgets measures what an exchange costs at which nothing happens.
 func idleBudgets(t *testing.T, b *bench) {
-	p := b.serve(shortDir(t), "up", "--fake", "20")
+	p := b.serve(b.anew(t), "up", "--fake", "20")
 	time.Sleep(15 * time.Second)
 	b.print("memory of 20 idle fake regions and the exchange", "MB", 60, p.resident())
 	p.stop()
-	b.idleAgents(t, 1)
-	b.idleAgents(t, 1000)
+	alone := b.idleAgents(t, 0, 0)
+	b.idleAgents(t, 1, alone)
+	b.idleAgents(t, 1000, alone)
 }
 
 var statements = regexp.MustCompile(`(?m)^kontor_db_statements_total (\d+)`)
 
+// anew gives a directory for an exchange that has a database of its own.
+func (b *bench) anew(t *testing.T) string {
+	if b.url != "" {
+		b.url = dbtest.PostgresURL(t)
+	}
+	return shortDir(t)
+}
+
 // idleAgents runs agents of fake platforms in this process, beside an exchange in
-// another one.
-func (b *bench) idleAgents(t *testing.T, n int) {
-	data := shortDir(t)
+// another one, and returns the queries of a minute. Alone is what the exchange makes
+// by itself.
+func (b *bench) idleAgents(t *testing.T, n int, alone float64) float64 {
+	data := b.anew(t)
 	x, stop := start(t, data, b.url, 1)
 	joins := make([]string, n)
 	for i := range n {
@@ -138,18 +149,23 @@ func (b *bench) idleAgents(t *testing.T, n int) {
 	before, cpu := asked(), p.used()
 	others := spent(t, 0, func() { time.Sleep(time.Minute) })
 	queries, busy := asked()-before, p.used()-cpu
-	if n == 1 {
-		b.print("queries in a minute, 1 idle agent", "", 0, queries)
-		return
+	switch n {
+	case 0:
+		b.print("queries in a minute, the exchange by itself", "", 20, queries)
+		return queries
+	case 1:
+		b.print("  and more of them with 1 idle agent", "", 0, max(0, queries-alone))
+		return queries
 	}
 	b.print(fmt.Sprintf("of a core, %d idle agents, the exchange", n), "%", 2, busy.Seconds()/60*100)
 	b.print("  of a core, the agents themselves", "%", 100, others/1000/60*100)
-	b.print("  queries in a minute", "", 0, queries)
+	b.print("  and more queries in a minute", "", 0, max(0, queries-alone))
+	return queries
 }
 
 // crowdBudgets has many clients read and write at once, as fast as they are answered.
 func crowdBudgets(t *testing.T, b *bench) {
-	data := shortDir(t)
+	data := b.anew(t)
 	p := b.serve(data, "up", "--fake", "1")
 	defer p.stop()
 	token, err := os.ReadFile(filepath.Join(data, "admin.token"))
@@ -162,6 +178,7 @@ func crowdBudgets(t *testing.T, b *bench) {
 		served, failed := make([]int, n), make([]int, n)
 		deadline := time.Now().Add(20 * time.Second)
 		var wg sync.WaitGroup
+		var first sync.Once
 		for i := range n {
 			wg.Go(func() {
 				at := fmt.Sprintf("%sc%d-%d", base, n, i)
@@ -170,7 +187,8 @@ func crowdBudgets(t *testing.T, b *bench) {
 					if k%5 == 0 {
 						method, body = http.MethodPut, `{"spec":{}}`
 					}
-					if status, _, err := c.try(method, at, body); err != nil || status >= 300 {
+					if status, answer, err := c.try(method, at, body); err != nil || status >= 300 {
+						first.Do(func() { t.Log("the first that failed:", status, string(answer), err) })
 						failed[i]++
 					} else {
 						served[i]++

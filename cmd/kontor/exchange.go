@@ -311,7 +311,7 @@ func (x *exchange) jobs() []job.Job {
 		{Name: "prune-tokens", Every: time.Hour, Do: x.Tenants.Prune},
 		{Name: "prune-enrolments", Every: time.Hour, Do: x.Providers.Prune},
 		{Name: "prune-reservations", Every: time.Hour, Do: x.Market.Lapse},
-		{Name: "follow-orders", Every: 5 * time.Second, Do: func(ctx context.Context, now time.Time) error {
+		{Name: "follow-orders", Every: 5 * time.Second, Wanted: x.Market.Ordered, Do: func(ctx context.Context, now time.Time) error {
 			return x.FollowOrders(bySystem(ctx, x.Audit, "take-back", "orders"), now)
 		}},
 		{Name: "drift", Every: time.Minute, Do: x.Market.Sweep},
