@@ -55,16 +55,19 @@ func (c *call) metadata(r *resource.Resource, verb string) seca.Metadata {
 	m := seca.Metadata{
 		Name: u.Name, Provider: u.Provider, Resource: u.Resource(), Ref: u.String(), Verb: verb, APIVersion: "v1",
 		Kind: r.Kind.Name, Tenant: u.Tenant, Workspace: u.Workspace, Network: u.Network, Region: r.Region,
-		CreatedAt: when(r.CreatedAt), LastModifiedAt: when(r.ModifiedAt), DeletedAt: when(r.DeletedAt), ResourceVersion: r.Version,
+		CreatedAt: at(&r.CreatedAt), LastModifiedAt: at(&r.ModifiedAt), DeletedAt: at(&r.DeletedAt), ResourceVersion: r.Version,
 	}
 	return m
 }
 
-func when(t time.Time) *time.Time {
+func when(t time.Time) *time.Time { return at(&t) }
+
+// at is a moment of what lives on, or nil.
+func at(t *time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}
-	return &t
+	return t
 }
 
 // status puts the fields of the kind beside those that all kinds have.

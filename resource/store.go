@@ -12,7 +12,6 @@ import (
 
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/fault"
-	"github.com/kontor-cloud/kontor/seca"
 	"github.com/kontor-cloud/kontor/urn"
 )
 
@@ -50,57 +49,45 @@ const (
 	kept    = `COALESCE(host, region)` // whose agent keeps it; spelled as in the index
 )
 
+// scan reads a row. What it needs meanwhile is one piece of memory, as lists have many rows.
 func scan(scan func(...any) error) (*Resource, error) {
-	var (
-		r                                         Resource
+	var v struct {
+		Resource
 		name, kind                                string
-		labels, annotations, extensions           sql.NullString
-		spec, wanted, conditions, observed, power string
-		sku, status, decision                     sql.NullString
+		labels, annotations, extensions, observed []byte
+		decision                                  sql.NullString
 		created, modified                         int64
 		deleted, gone                             sql.NullInt64
-	)
-	err := scan(&r.ID, &r.Region, &name, &kind, &labels, &annotations, &extensions, &spec, &wanted, &sku,
-		&power, &r.Restarts, &status, &r.State, &conditions, &observed, &r.Version, &r.Generation, &r.Revision,
-		&r.wantedRevision, &created, &modified, &deleted, &gone, &decision, &r.Host)
+	}
+	r := &v.Resource
+	err := scan(&r.ID, &r.Region, &v.name, &v.kind, &v.labels, &v.annotations, &v.extensions, (*[]byte)(&r.Spec), (*[]byte)(&r.wanted), (*[]byte)(&r.sku),
+		&r.Power, &r.Restarts, (*[]byte)(&r.Status), &r.State, (*[]byte)(&r.Log.text), &v.observed, &r.Version, &r.Generation, &r.Revision,
+		&r.wantedRevision, &v.created, &v.modified, &v.deleted, &v.gone, &v.decision, &r.Host)
 	if err != nil {
 		return nil, err
 	}
 	var ok bool
-	if r.Kind, ok = KindNamed(kind); !ok {
-		return nil, fmt.Errorf("resource %s has the unknown kind %q", r.ID, kind)
+	if r.Kind, ok = KindNamed(v.kind); !ok {
+		return nil, fmt.Errorf("resource %s has the unknown kind %q", r.ID, v.kind)
 	}
-	if r.URN, err = urn.Parse(name); err != nil {
+	if r.URN, err = urn.Parse(v.name); err != nil {
 		return nil, fmt.Errorf("resource %s: %w", r.ID, err)
 	}
-	r.Spec, r.wanted, r.Power = json.RawMessage(spec), json.RawMessage(wanted), seca.Power(power)
-	r.Decision = decision.String
-	r.sku, r.Status, r.Log.text = raw(sku), raw(status), json.RawMessage(conditions)
-	r.CreatedAt, r.ModifiedAt = db.Time(created), db.Time(modified)
-	r.DeletedAt, r.GoneAt = db.Time(deleted.Int64), db.Time(gone.Int64)
-	for _, f := range []struct {
-		text sql.NullString
+	r.Decision = v.decision.String
+	r.CreatedAt, r.ModifiedAt = db.Time(v.created), db.Time(v.modified)
+	r.DeletedAt, r.GoneAt = db.Time(v.deleted.Int64), db.Time(v.gone.Int64)
+	for _, f := range [...]struct {
+		text []byte
 		to   any
-	}{
-		{labels, &r.Labels},
-		{annotations, &r.Annotations},
-		{extensions, &r.Extensions},
-		{sql.NullString{String: observed, Valid: true}, &r.Observed},
-	} {
-		if f.text.Valid {
-			if err := json.Unmarshal([]byte(f.text.String), f.to); err != nil {
-				return nil, fmt.Errorf("read resource %s: %w", r.ID, err)
-			}
+	}{{v.labels, &r.Labels}, {v.annotations, &r.Annotations}, {v.extensions, &r.Extensions}, {v.observed, &r.Observed}} {
+		if len(f.text) == 0 || string(f.text) == "{}" {
+			continue
+		}
+		if err := json.Unmarshal(f.text, f.to); err != nil {
+			return nil, fmt.Errorf("read resource %s: %w", r.ID, err)
 		}
 	}
-	return &r, nil
-}
-
-func raw(s sql.NullString) json.RawMessage {
-	if !s.Valid {
-		return nil
-	}
-	return json.RawMessage(s.String)
+	return r, nil
 }
 
 // text makes a value for a JSON column; nothing is NULL.

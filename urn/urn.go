@@ -66,7 +66,7 @@ func Parse(s string) (URN, error) {
 		return URN{}, fault.Invalid.Errorf("%q has an empty segment", s)
 	}
 	if len(part) > 2 && isVersion(part[1]) && strings.Contains(part[0], ".") {
-		u.Provider = part[0] + "/" + part[1]
+		u.Provider = s[:len(part[0])+1+len(part[1])]
 		part = part[2:]
 	}
 	for _, container := range []struct {

@@ -166,7 +166,13 @@ func (b *bench) idleAgents(t *testing.T, n int, alone float64) float64 {
 // crowdBudgets has many clients read and write at once, as fast as they are answered.
 func crowdBudgets(t *testing.T, b *bench) {
 	data := b.anew(t)
-	p := b.serve(data, "up", "--fake", "1")
+	config := filepath.Join(data, "config.yaml")
+	// The crowd shows one account's token, and what one account may ask is bounded.
+	err := os.WriteFile(config, []byte("limits: {account: {perSecond: 1e6, burst: 1000000}, tenant: {perSecond: 1e6, burst: 1000000}}\n"), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := b.serve(data, "up", "--fake", "1", "--config", config)
 	defer p.stop()
 	token, err := os.ReadFile(filepath.Join(data, "admin.token"))
 	if err != nil {
