@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/kontor-cloud/kontor/fault"
@@ -110,7 +111,8 @@ func suiteRejects(method string, status int) bool {
 }
 
 func (s *server) writeJSON(w http.ResponseWriter, r *http.Request, status int, body any) {
-	b, err := encode(body)
+	room := replies.Get().(*[]byte)
+	b, err := encode((*room)[:0], body)
 	if err != nil {
 		s.log.ErrorContext(r.Context(), "reply not encoded", "path", r.URL.Path, "error", err)
 		http.Error(w, `{"status":500}`, http.StatusInternalServerError)
@@ -122,11 +124,20 @@ func (s *server) writeJSON(w http.ResponseWriter, r *http.Request, status int, b
 	if _, err := w.Write(b); err != nil {
 		s.log.DebugContext(r.Context(), "client went away", "error", err, "status", status)
 	}
+	if cap(b) <= maxReply {
+		*room = b
+		replies.Put(room)
+	}
 }
 
-func encode(body any) ([]byte, error) {
+// replies has memory in which they are written; what is larger than maxReply is not kept.
+var replies = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxReply = 1 << 18
+
+func encode(to []byte, body any) ([]byte, error) {
 	if a, ok := body.(seca.Appender); ok {
-		return a.AppendJSON(nil), nil
+		return a.AppendJSON(to), nil
 	}
 	return json.Marshal(body)
 }
