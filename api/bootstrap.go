@@ -19,6 +19,15 @@ import (
 // right in it by an ordinary role assignment named "admins". It can be
 // repeated after a crash.
 func (x *Exchange) Bootstrap(ctx context.Context, t tenant.Tenant, admins []string) (created bool, err error) {
+	for _, a := range admins {
+		_, err := x.Tenants.Account(ctx, a)
+		if fault.KindOf(err) == fault.Missing {
+			err = fault.Invalid.Errorf("there is no account %s: make it first (kontor account create %[1]s)", a)
+		}
+		if err != nil {
+			return false, fault.At(err, "/spec/admins")
+		}
+	}
 	err = x.Tenants.CreateTenant(ctx, t, nil)
 	created = err == nil
 	if err != nil && fault.KindOf(err) != fault.Conflict {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -165,7 +166,7 @@ func (c *call) join() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return ok(joinToken{token, time.Now().Add(ttl).UTC(), "kontor agent --driver " + r.Driver + " --dir DIR --join-file FILE"}, nil)
+	return ok(joinToken{token, time.Now().Add(ttl).UTC(), "kontor agent --driver " + cmp.Or(r.Driver, "DRIVER") + " --dir DIR --join-file FILE"}, nil)
 }
 
 type resyncRequest struct {

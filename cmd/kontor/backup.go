@@ -45,6 +45,9 @@ func (p *databasePlace) exchange() (exchangeConfig, error) {
 	return (&exchangeFlags{data: p.data, db: p.db, envDB: p.envDB, keyFile: p.keyFile, profile: string(c.Listen[0].Profile)}).over(c), nil
 }
 
+// named reports whether somebody has said which exchange it is about.
+func (p *databasePlace) named() bool { return p.config+p.data+p.db+p.envDB+p.keyFile != "" }
+
 func (p *databasePlace) url() (string, error) {
 	c, err := p.exchange()
 	return c.database(), err

@@ -10,36 +10,27 @@ import (
 	"testing"
 )
 
-const operatorsPage = "../../docs/operate.md"
-
-// TestOperatorsPageNamesWhatThereIs reads each command of the page as the binary would, and finds
-// each script and test which the page says executes a step. What the commands do, those show.
+// TestOperatorsPageNamesWhatThereIs reads, as the binary would, each command of the page that TestOperatorsPageRuns
+// cannot run, and finds each script and test which the page says executes a step.
 func TestOperatorsPageNamesWhatThereIs(t *testing.T) {
 	b, err := os.ReadFile(operatorsPage)
 	must(t, err)
 	page := string(b)
-	commands := 0
-	for i, block := range strings.Split(page, "\n```") {
-		if i%2 == 0 {
+	for _, s := range steps(t) {
+		if s.notRun == "" {
 			continue
 		}
-		for line := range strings.Lines(block) {
-			if _, after, ok := strings.Cut(line, "$ kontor "); ok {
-				line = "kontor " + after
-			}
+		page += s.notRun
+		for line := range strings.Lines(s.script) {
 			if args, ok := strings.CutPrefix(line, "kontor "); ok {
-				commands++
 				if err := understood(args); err != nil {
 					t.Errorf("kontor %s: %v", strings.TrimSpace(args), err)
 				}
 			}
 		}
 	}
-	if commands < 30 {
-		t.Errorf("the page has only %d commands", commands)
-	}
 	tests := testNames(t)
-	for _, name := range regexp.MustCompile("`(Test[A-Za-z]+)`").FindAllStringSubmatch(page, -1) {
+	for _, name := range regexp.MustCompile(`\b(Test[A-Z]\w+)`).FindAllStringSubmatch(page, -1) {
 		if !tests[name[1]] {
 			t.Errorf("there is no %s", name[1])
 		}
@@ -55,7 +46,7 @@ func TestOperatorsPageNamesWhatThereIs(t *testing.T) {
 func understood(line string) error {
 	line = regexp.MustCompile(`\s#.*|[|>&].*|…`).ReplaceAllString(line, "")
 	root := rootCommand(&app{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard})
-	c, args, err := root.Find(strings.Fields(strings.ReplaceAll(line, `"$(cat head)"`, "1:00")))
+	c, args, err := root.Find(strings.Fields(line))
 	if err != nil {
 		return err
 	}

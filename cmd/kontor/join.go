@@ -123,7 +123,12 @@ func (a *app) planAgent(p agentPlan, out string) (c agent.Config, err error) {
 	if _, err := os.Stat(filepath.Join(c.Dir, "identity.json")); !errors.Is(err, fs.ErrNotExist) {
 		return c, fault.Conflict.Errorf("an agent has joined from %s already; run it with `kontor agent`, or take another --dir", c.Dir)
 	}
-	if p.driver != "openstack" {
+	switch p.driver {
+	case "fake": // whoever tries it starts his agent again, as an upgrade does
+		c.Config = json.RawMessage(`{"persist":true}`)
+		return c, nil
+	case "openstack":
+	default:
 		return c, nil
 	}
 	if p.clouds, err = a.findClouds(p.clouds); err != nil {

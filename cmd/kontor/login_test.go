@@ -23,6 +23,8 @@ type giver struct {
 	*httptest.Server
 	signer jose.Signer
 	keys   jose.JSONWebKeySet
+	client string   // who may ask
+	groups []string // that alice is in
 
 	mu      sync.Mutex
 	looks   int
@@ -36,7 +38,7 @@ func newGiver() (*giver, error) {
 		return nil, err
 	}
 	k := jose.JSONWebKey{Key: key, KeyID: "k", Algorithm: "EdDSA"}
-	g := &giver{keys: jose.JSONWebKeySet{Keys: []jose.JSONWebKey{k.Public()}}}
+	g := &giver{client: "cli", groups: []string{"kontor-demo"}, keys: jose.JSONWebKeySet{Keys: []jose.JSONWebKey{k.Public()}}}
 	if g.signer, err = jose.NewSigner(jose.SigningKey{Algorithm: jose.EdDSA, Key: k}, (&jose.SignerOptions{}).WithType("at+jwt")); err != nil {
 		return nil, err
 	}
@@ -72,7 +74,7 @@ func (g *giver) token(w http.ResponseWriter, r *http.Request) {
 	defer g.mu.Unlock()
 	g.looks++
 	switch {
-	case r.FormValue("client_id") != "cli":
+	case r.FormValue("client_id") != g.client:
 		answer(w, http.StatusUnauthorized, map[string]any{"error": "invalid_client"})
 	case r.FormValue("grant_type") == "refresh_token" && (g.refresh == "" || r.FormValue("refresh_token") != g.refresh):
 		answer(w, http.StatusBadRequest, map[string]any{"error": "invalid_grant"})
@@ -82,8 +84,8 @@ func (g *giver) token(w http.ResponseWriter, r *http.Request) {
 		g.refresh = rand.Text()
 		now := time.Now()
 		raw, err := jwt.Signed(g.signer).Claims(map[string]any{
-			"iss": g.URL, "sub": "alice", "aud": "kontor", "client_id": "cli", "jti": rand.Text(),
-			"iat": now.Unix(), "exp": now.Add(time.Minute).Unix(), "groups": []string{"kontor-demo"},
+			"iss": g.URL, "sub": "alice", "aud": "kontor", "client_id": g.client, "jti": rand.Text(),
+			"iat": now.Unix(), "exp": now.Add(time.Minute).Unix(), "groups": g.groups,
 		}).Serialize()
 		if err != nil {
 			panic(err)
