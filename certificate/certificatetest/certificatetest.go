@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -156,15 +157,19 @@ func (s *Server) rootsAt(t testing.TB, url string) *x509.CertPool {
 	return nil
 }
 
-// FreePort is one where nobody listens yet.
+// FreePort is one where nobody listens yet. It is none of those that the system gives to who
+// does not care, so that nobody is given it before it is used.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 10_000 + mathrand.IntN(20_000)
+		if ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			ln.Close()
+			return port
+		}
 	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port is free")
+	return 0
 }
 
 func selfSigned(t testing.TB, certFile, keyFile string) {

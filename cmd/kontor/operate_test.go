@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/kontor-cloud/kontor/certificate/certificatetest"
 	"github.com/kontor-cloud/kontor/db/dbtest"
 )
 
@@ -119,7 +119,7 @@ func newStranger(t *testing.T, places ...string) *stranger {
 	}
 	must(t, os.MkdirAll(r.root+"/root", 0o700))
 	for _, port := range []string{"8080", "8443", "9464"} {
-		r.places = append(r.places, "127.0.0.1:"+port, freeAddress(t))
+		r.places = append(r.places, "127.0.0.1:"+port, fmt.Sprintf("127.0.0.1:%d", certificatetest.FreePort(t)))
 	}
 	var sed strings.Builder
 	for i := 0; i < len(r.places); i += 2 {
@@ -173,14 +173,6 @@ func (r *stranger) packaged() string {
 		must(r.t, os.WriteFile(tree+c.Dst, b, 0o644))
 	}
 	return tree
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // run does a step, and compares what it shows.
