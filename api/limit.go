@@ -22,6 +22,10 @@ type Limits struct {
 	Account Rate `json:"account"` // of one account, whatever token it shows
 	Tenant  Rate `json:"tenant"`  // about one tenant, of all its members
 	Nobody  Rate `json:"nobody"`  // of one address, what needs no token and changes something
+
+	// Connections is how many one address may have at a time: 0 means 1000, and as many as it likes for this
+	// machine itself, where a proxy may be; another number holds for all; below 0 there is no bound.
+	Connections int `json:"connections"`
 }
 
 // A limiter keeps a bucket for each of those who have called lately.

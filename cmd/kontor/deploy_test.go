@@ -23,27 +23,32 @@ const (
 	dashboardFile = "../../deploy/grafana/kontor.json"
 )
 
+// An alert is one rule.
+type alert struct {
+	Alert, Expr string
+	Annotations map[string]string
+}
+
+func alerts(t *testing.T) (all []alert) {
+	t.Helper()
+	var rules struct {
+		Groups []struct{ Rules []alert }
+	}
+	text, err := os.ReadFile(rulesFile)
+	must(t, err)
+	must(t, yaml.Unmarshal(text, &rules))
+	for _, g := range rules.Groups {
+		all = append(all, g.Rules...)
+	}
+	return all
+}
+
 // expressions gives those of the rules and of the dashboard, by where they stand.
 func expressions(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}
-	var rules struct {
-		Groups []struct {
-			Name  string
-			Rules []struct{ Alert, Expr string }
-		}
-	}
-	text, err := os.ReadFile(rulesFile)
-	if err == nil {
-		err = yaml.Unmarshal(text, &rules)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, g := range rules.Groups {
-		for _, r := range g.Rules {
-			all["alert "+r.Alert] = r.Expr
-		}
+	for _, r := range alerts(t) {
+		all["alert "+r.Alert] = r.Expr
 	}
 	var board struct {
 		Panels []struct {
@@ -52,7 +57,7 @@ func expressions(t *testing.T) map[string]string {
 			Targets []struct{ Expr string }
 		}
 	}
-	text, err = os.ReadFile(dashboardFile)
+	text, err := os.ReadFile(dashboardFile)
 	if err == nil {
 		err = json.Unmarshal(text, &board)
 	}
@@ -121,6 +126,67 @@ func TestWhatOperatorsWatchIsThere(t *testing.T) {
 		for _, l := range used {
 			if !labels[l] {
 				t.Errorf("%s: no metric has a label %s", at, l)
+			}
+		}
+	}
+}
+
+var (
+	selector  = regexp.MustCompile(`\b((?:kontor|process|go)_[a-z0-9_]+)(?:\{([^}]*)\})?`)
+	shownName = regexp.MustCompile(`\$labels\.([a-z_]+)`)
+)
+
+// TestRulesNameLabelsOfTheirMetrics holds each label that an alert chooses, groups or speaks by against those that its own
+// metrics have: one that is another metric's would make an alert that never fires, or a text with a hole.
+func TestRulesNameLabelsOfTheirMetrics(t *testing.T) {
+	x := used(t, "")
+	_, text := shown(t, privateDefault(x.config.Data), "/metrics")
+	all, err := telemetry.ReadSamples(strings.NewReader(text))
+	must(t, err)
+	has := map[string]map[string]bool{}
+	for _, s := range all {
+		if has[s.Name] == nil {
+			has[s.Name] = map[string]bool{"job": true, "instance": true}
+		}
+		for l := range s.Labels {
+			has[s.Name][l] = true
+		}
+	}
+	for _, r := range alerts(t) {
+		t.Run(r.Alert, func(t *testing.T) { r.check(t, has) })
+	}
+}
+
+func (r alert) check(t *testing.T, has map[string]map[string]bool) {
+	found := selector.FindAllStringSubmatch(r.Expr, -1)
+	spoken := map[string]bool{"job": true, "instance": true} // those of its result
+	if grouped := grouping.FindStringSubmatch(r.Expr); grouped != nil && strings.Contains(grouped[0], "by") {
+		spoken = map[string]bool{}
+		for _, l := range strings.Split(grouped[1], ", ") {
+			spoken[l] = true
+			for _, m := range found {
+				if !has[m[1]][l] {
+					t.Errorf("%s has no label %s to group by", m[1], l)
+				}
+			}
+		}
+	} else if len(found) > 0 && !strings.Contains(r.Expr, "sum(") {
+		spoken = has[found[0][1]]
+	}
+	for _, m := range found {
+		if has[m[1]] == nil {
+			t.Errorf("there is no metric %s", m[1])
+		}
+		for _, l := range matcher.FindAllStringSubmatch(m[2], -1) {
+			if !has[m[1]][l[1]] {
+				t.Errorf("%s has no label %s", m[1], l[1])
+			}
+		}
+	}
+	for _, text := range r.Annotations {
+		for _, l := range shownName.FindAllStringSubmatch(text, -1) {
+			if !spoken[l[1]] {
+				t.Errorf("%q: the alert has no label %s, it has %v", text, l[1], spoken)
 			}
 		}
 	}

@@ -103,6 +103,7 @@ type exchange struct {
 	log     *slog.Logger
 	clients []net.Listener
 	agents  net.Listener
+	door    *api.Door // before all of them
 }
 
 // openExchange opens the database, makes what a new exchange needs, and
@@ -114,7 +115,7 @@ func (a *app) openExchange(ctx context.Context, c exchangeConfig, log *slog.Logg
 	if err := c.checkTLS(); err != nil {
 		return nil, err
 	}
-	x := &exchange{config: c, log: log, opened: make(chan struct{})}
+	x := &exchange{config: c, log: log, opened: make(chan struct{}), door: api.NewDoor(c.Limits, log)}
 	defer func() {
 		if err != nil {
 			x.close()
@@ -256,6 +257,9 @@ func (c exchangeConfig) checkTLS() error {
 	if c.ACME == nil {
 		return nil
 	}
+	if len(c.ACME.Domains) == 0 {
+		return usagef("--acme-email, --acme-directory and --acme-ca are about a certificate for a name; say which: --acme-domain NAME (acme: {domains: [NAME]} in the configuration)")
+	}
 	if c.TLS != nil {
 		return usagef("a certificate comes from --tls-cert or by --acme-domain, not from both")
 	}
@@ -291,13 +295,14 @@ func (x *exchange) run(ctx context.Context) error {
 	g.Go(func() error { return x.Audit.KeepRefused(ctx, x.HasTenant) })
 	g.Go(func() error { return job.Run(ctx, x.db, x.log, x.jobs()...) })
 	for i, ln := range x.clients {
+		ln = x.door.Listen(ln)
 		if x.shown != nil {
 			ln = tls.NewListener(ln, x.shown.config())
 		}
 		serve(ctx, g, api.Server(x.Handler(x.config.Listen[i].Profile), x.log), ln)
 	}
 	agents := api.Server(x.AgentHandler(), x.log)
-	serve(ctx, g, agents, tls.NewListener(x.agents, tlsConfig))
+	serve(ctx, g, agents, tls.NewListener(x.door.Listen(x.agents), tlsConfig))
 	return g.Wait()
 }
 

@@ -28,6 +28,7 @@ type exchangeFlags struct {
 	listen                                                  []string
 	plainHTTP                                               bool
 	linger                                                  time.Duration
+	connections                                             int
 	tls                                                     tlsFiles
 	acme                                                    certificate.Config
 }
@@ -48,6 +49,7 @@ func (e *exchangeFlags) add(a *app, c *cobra.Command) {
 	f.StringVar(&e.recover, "recover", "", "write the lost rows of this exchange from what its agents hold; its ID is needed unless a backup of the keys was restored")
 	f.Lookup("recover").NoOptDefVal = ownID
 	f.DurationVar(&e.linger, "linger", 0, "serve on for so long when told to stop, and send clients elsewhere; with a balancer, longer than it needs to notice")
+	f.IntVar(&e.connections, "connections", 0, "how many connections one address may have at a time; -1 bounds nothing (default 1000, this machine's own not counted)")
 	f.StringVar(&e.private, "private", "", privateHelp)
 	f.StringVar(&e.tls.Certificate, "tls-cert", "", "file with the certificate for clients and those of its issuers (PEM), read anew when it changes")
 	f.StringVar(&e.tls.Key, "tls-key", "", "file with its key (PEM)")
@@ -95,6 +97,9 @@ func (e *exchangeFlags) over(c exchangeConfig) exchangeConfig {
 	c.ACME = e.overACME(c.ACME)
 	if e.tls != (tlsFiles{}) {
 		c.TLS = &e.tls
+	}
+	if e.connections != 0 {
+		c.Limits.Connections = e.connections
 	}
 	if e.linger != 0 {
 		c.Linger = duration(e.linger)

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kontor-cloud/kontor/telemetry"
+)
+
+// from dials as a machine of that address would.
+func from(address string) *net.Dialer {
+	return &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}, Timeout: 10 * time.Second}
+}
+
+// served asks whether somebody with that address is heard.
+func served(t *testing.T, x *exchange, address string) error {
+	t.Helper()
+	tr := &http.Transport{DialContext: from(address).DialContext, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // its own certificate
+	defer tr.CloseIdleConnections()
+	resp, err := (&http.Client{Transport: tr, Timeout: 20 * time.Second}).Get(x.publicURL() + "/healthz")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
+}
+
+// TestSlowlorisIsAlone has somebody hold as many connections as he gets, and say little on each: others are
+// served, and so is he when he has let go.
+func TestSlowlorisIsAlone(t *testing.T) {
+	for name, says := range map[string]string{"http": "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ", "tls": "\x16\x03\x01"} {
+		t.Run(name, func(t *testing.T) {
+			const most, tries = 20, 100
+			c := defaultExchange()
+			c.Data, c.Agents, c.Limits.Connections = shortDir(t), "127.0.0.1:0", most
+			c.Listen[0].Address = "127.0.0.1:0"
+			if name == "tls" {
+				own, err := newTestAuthority()
+				must(t, err)
+				file := filepath.Join(t.TempDir(), "server")
+				must(t, own.write(file, time.Now().Add(time.Hour)))
+				c.TLS = &tlsFiles{file + ".pem", file + ".key"}
+			}
+			x := serving(t, c)
+			var slow []net.Conn
+			for range tries {
+				conn, err := from("127.0.0.1").DialContext(t.Context(), "tcp", x.clients[0].Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				_, _ = io.WriteString(conn, says) // many are closed already
+				slow = append(slow, conn)
+			}
+			for range 100 { // the machine may be busy
+				if x.door.Refused() >= tries-most {
+					break
+				}
+				time.Sleep(50 * time.Millisecond)
+			}
+			held := stillOpen(slow)
+			if held == 0 || held > most {
+				t.Errorf("he holds %d of %d connections, and may hold %d", held, tries, most)
+			}
+			if err := served(t, x, "127.0.0.2"); err != nil {
+				t.Errorf("another is not served: %v", err)
+			}
+			if err := served(t, x, "127.0.0.1"); err == nil {
+				t.Error("he gets one connection more")
+			}
+			_, text := shown(t, privateDefault(c.Data), "/metrics")
+			all, err := telemetry.ReadSamples(strings.NewReader(text))
+			must(t, err)
+			counts := map[string]float64{}
+			for _, s := range all {
+				counts[s.Name] += s.Value
+			}
+			if n := counts["kontor_connections_refused_total"]; n < tries-most {
+				t.Errorf("%g were refused", n)
+			}
+			if n := counts["kontor_connections"]; n < float64(held) || n > most+1 {
+				t.Errorf("%g are open", n)
+			}
+			for _, conn := range slow {
+				_ = conn.Close()
+			}
+			soonServed(t, x, "127.0.0.1")
+		})
+	}
+}
+
+// stillOpen counts the connections that the other end has not closed.
+func stillOpen(all []net.Conn) (n int) {
+	for _, c := range all {
+		_ = c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		_, err := c.Read(make([]byte, 1))
+		if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+			n++
+		}
+	}
+	return n
+}
+
+func soonServed(t *testing.T, x *exchange, address string) {
+	t.Helper()
+	var err error
+	for range 100 {
+		if err = served(t, x, address); err == nil {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Errorf("%s is not served again: %v", address, err)
+}
+
+// serving runs an exchange without regions until the test ends.
+func serving(t *testing.T, c exchangeConfig) *exchange {
+	t.Helper()
+	a := &app{stdout: io.Discard, stderr: io.Discard}
+	ctx, stop := context.WithCancel(context.Background())
+	x, err := a.openExchange(ctx, c, a.logger())
+	if err != nil {
+		stop()
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- x.run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		x.close()
+	})
+	return x
+}
