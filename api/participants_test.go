@@ -142,6 +142,7 @@ func TestAParticipantActsForItselfAlone(t *testing.T) {
 			{"elbe", "POST", elbe.path("/approve"), ""},
 			{"elbe", "GET", rhone.path("/members"), ""},
 			{"elbe", "GET", rhone.path("/losses"), ""},
+			{"rhone", "GET", rhone.path("/losses?since=yesterday"), ""},
 			{"zeta-admin", "GET", rhone.path("/losses"), ""},
 			{"elbe", "PUT", elbe.path("/members/zeta-admin"), ""},
 			{"elbe", "POST", rhone.path("/keys"), `{"key":"AAAA"}`},

@@ -69,14 +69,11 @@ func (s *Store) claim(ctx context.Context, name string, source Source, by string
 				d.Kept++
 			case old.Source == source:
 				over, err := withdraw(old.Claim)
+				if over {
+					d.Withdrawn++
+					_, err = db.Exec(ctx, tx, `UPDATE claim SET withdrawn_at = $2 WHERE id = $1`, old.ID, db.Micros(now))
+				}
 				if err != nil {
-					return err
-				}
-				if !over {
-					continue
-				}
-				d.Withdrawn++
-				if _, err := db.Exec(ctx, tx, `UPDATE claim SET withdrawn_at = $2 WHERE id = $1`, old.ID, db.Micros(now)); err != nil {
 					return err
 				}
 			}
