@@ -324,6 +324,7 @@ type observedRow struct {
 	Wanted     int64   `json:"wanted"`
 	Modified   int64   `json:"modified"`
 	Gone       *int64  `json:"gone"`
+	moves      bool    // in indexes, as update says
 }
 
 func (r *Resource) observedRow(was int64) (observedRow, error) {
@@ -334,6 +335,7 @@ func (r *Resource) observedRow(was int64) (observedRow, error) {
 		ID: r.ID, Was: was, State: string(r.State), Conditions: string(r.Log.JSON()), Observed: text(r.Observed).(string),
 		Version: r.Version, Revision: r.Revision, Wanted: r.wantedRevision, Modified: db.Micros(r.ModifiedAt),
 	}
+	row.moves = r.wantedRevision != r.read.revision || r.GoneAt.IsZero() == r.read.gone
 	if len(r.Status) > 0 {
 		row.Status = new(string(r.Status))
 	}
@@ -343,14 +345,29 @@ func (r *Resource) observedRow(was int64) (observedRow, error) {
 	return row, nil
 }
 
-// updateObserved writes rows in one statement, however many they are. Each must
+// updateObserved writes rows in two statements, however many they are. Each must
 // still have the version that was read.
 func updateObserved(ctx context.Context, tx *db.Tx, rows []observedRow) error {
+	var moved, rest []observedRow
+	for _, row := range rows {
+		if row.moves {
+			moved = append(moved, row)
+		} else {
+			rest = append(rest, row)
+		}
+	}
+	if err := setObserved(ctx, tx, rest, ""); err != nil {
+		return err
+	}
+	return setObserved(ctx, tx, moved, ", wanted_revision = o.wanted, gone_at = o.gone")
+}
+
+func setObserved(ctx context.Context, tx *db.Tx, rows []observedRow, more string) error {
 	if len(rows) == 0 {
 		return nil
 	}
 	n, err := db.Exec(ctx, tx, `UPDATE resource SET status = o.status, state = o.state, conditions = o.conditions, observed = o.observed,
-		version = o.version, revision = o.revision, wanted_revision = o.wanted, modified_at = o.modified, gone_at = o.gone
+		version = o.version, revision = o.revision, modified_at = o.modified`+more+`
 		FROM (SELECT e.value->>'id' AS id, CAST(e.value->>'was' AS BIGINT) AS was,
 			e.value->>'status' AS status, e.value->>'state' AS state, e.value->>'conditions' AS conditions, e.value->>'observed' AS observed,
 			CAST(e.value->>'version' AS BIGINT) AS version, CAST(e.value->>'revision' AS BIGINT) AS revision, CAST(e.value->>'wanted' AS BIGINT) AS wanted,

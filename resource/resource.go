@@ -53,6 +53,7 @@ type Resource struct {
 	wanted         json.RawMessage // spec with references resolved and choices made
 	sku            json.RawMessage
 	wantedRevision int64
+	read           asRead
 	entries        int // that were pushed since it was read
 }
 

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -87,6 +88,7 @@ func scan(scan func(...any) error) (*Resource, error) {
 			return nil, fmt.Errorf("read resource %s: %w", r.ID, err)
 		}
 	}
+	r.remember()
 	return r, nil
 }
 
@@ -160,22 +162,74 @@ func (r *Resource) taken(err error) error {
 	return fault.Conflict.Errorf("%s lies in region %s, where tenant %s has another one of that name; choose another name", r.URN.Resource(), r.Host, r.URN.Tenant)
 }
 
-// update writes r back if nobody else has since it was read.
+// update writes r back if nobody else has since it was read. Columns in indexes are named only if
+// they changed: SQLite writes each index anew in which a column is that an UPDATE names.
 func update(ctx context.Context, tx *db.Tx, r *Resource, version int64) error {
 	if err := r.sound(); err != nil {
 		return err
 	}
-	args := append(append(r.values(), r.ID, version), r.summed()...)
-	n, err := db.Exec(ctx, tx, `UPDATE resource SET
-		labels = $1, annotations = $2, extensions = $3, spec = $4, wanted = $5, sku = $6, power = $7, restarts = $8,
-		status = $9, state = $10, conditions = $11, observed = $12, version = $13, generation = $14, revision = $15,
-		wanted_revision = $16, created_at = $17, modified_at = $18, deleted_at = $19, gone_at = $20,
-		vcpu = $23, ram_gib = $24, gpu = $25, storage_gb = $26
-		WHERE id = $21 AND version = $22`, args...)
+	args := []any{
+		r.ID, version, text(r.Labels), text(r.Annotations), text(r.Extensions), string(r.Power), r.Restarts, text(r.Status), string(r.State),
+		text(r.Log.JSON()), text(r.Observed), r.Version, r.Generation, r.Revision, db.Micros(r.ModifiedAt), moment(r.DeletedAt),
+	}
+	set := 0
+	if !bytes.Equal(r.Spec, r.read.spec) || !bytes.Equal(r.wanted, r.read.wanted) || !bytes.Equal(r.sku, r.read.sku) {
+		set |= setSpec
+		args = append(append(args, text(r.Spec), text(r.wanted), text(r.sku)), r.summed()...)
+	}
+	if r.wantedRevision != r.read.revision {
+		set |= setWanted
+		args = append(args, r.wantedRevision)
+	}
+	if r.GoneAt.IsZero() == r.read.gone {
+		set |= setGone
+		args = append(args, moment(r.GoneAt))
+	}
+	n, err := db.Exec(ctx, tx, updates[set], args...)
 	if err == nil && n == 0 {
 		return stale(r)
 	}
+	r.remember()
 	return err
+}
+
+// What an update names beside what it always does.
+const (
+	setSpec = 1 << iota
+	setWanted
+	setGone
+)
+
+// updates are the statements, by what they name.
+var updates = func() (all [8]string) {
+	for set := range all {
+		text, n := `UPDATE resource SET labels = $3, annotations = $4, extensions = $5, power = $6, restarts = $7, status = $8, state = $9,
+			conditions = $10, observed = $11, version = $12, generation = $13, revision = $14, modified_at = $15, deleted_at = $16`, 16
+		for _, of := range []struct {
+			set     int
+			columns []string
+		}{{setSpec, []string{"spec", "wanted", "sku", "vcpu", "ram_gib", "gpu", "storage_gb"}}, {setWanted, []string{"wanted_revision"}}, {setGone, []string{"gone_at"}}} {
+			for _, column := range of.columns {
+				if set&of.set != 0 {
+					n++
+					text += fmt.Sprintf(", %s = $%d", column, n)
+				}
+			}
+		}
+		all[set] = text + ` WHERE id = $1 AND version = $2`
+	}
+	return all
+}()
+
+// asRead are those of a row's columns that stand in indexes, or that such are reckoned from.
+type asRead struct {
+	spec, wanted, sku json.RawMessage
+	revision          int64
+	gone              bool
+}
+
+func (r *Resource) remember() {
+	r.read = asRead{r.Spec, r.wanted, r.sku, r.wantedRevision, !r.GoneAt.IsZero()}
 }
 
 // touch gives r its next version. At most one change per millisecond and
