@@ -56,7 +56,8 @@ func TestMistakesInSheets(t *testing.T) {
 		{"2027-12", "2025-12", "s.yaml:5: validUntil must be after"},
 		{"noticeDays: 30", "noticeDays: 400", "s.yaml:6: "},
 		{"https:", "http:", "s.yaml:7: terms.url"},
-		{"{hour: 0.4}", "{as: seca.d2xs, hour: 0.4}", "could not tell"},
+		{"{hour: 0.4}", "{as: seca.d2xs, hour: 0.4}", "s.yaml:11: regions.fr-lyon-rhone.instances.rhone.small.as must not be seca.d2xs: rhone.large is that, too"},
+		{"rhone.large:", "seca.d2xs:", "s.yaml:11: regions.fr-lyon-rhone.instances.rhone.small.as must not be seca.d2xs: seca.d2xs is that, too"},
 		{"fr-lyon-rhone", "FR Lyon", "must be named by"},
 		{"freeGiB: 100", "freeGiB: -1", "freeGiB must be 0"},
 	} {

@@ -183,28 +183,9 @@ func (p Prices) check(l *fault.List, at string) {
 	if n := len(p.Instances) + len(p.Volumes) + len(p.Networks); n > maxSheet {
 		l.Add(at, "must not have more than %d skus", maxSheet)
 	}
-	as := map[string]string{}
-	unique := func(here, kind, size string) {
-		if other, twice := as[kind+size]; twice && size != "" {
-			l.Add(here+"/as", "must not be %s: %s is that, too, and a buyer of the common size could not tell which he gets", size, other)
-		}
-		as[kind+size] = here
-	}
-	for _, sku := range slices.Sorted(maps.Keys(p.Instances)) {
-		here := at + "/instances/" + sku
-		checkRate(l, here, sku, p.Instances[sku].As, p.Instances[sku].Hour)
-		unique(here, "i", p.Instances[sku].As)
-	}
-	for _, sku := range slices.Sorted(maps.Keys(p.Volumes)) {
-		here := at + "/volumes/" + sku
-		checkRate(l, here, sku, p.Volumes[sku].As, p.Volumes[sku].GiBMonth)
-		unique(here, "v", p.Volumes[sku].As)
-	}
-	for _, sku := range slices.Sorted(maps.Keys(p.Networks)) {
-		here := at + "/networks/" + sku
-		checkRate(l, here, sku, p.Networks[sku].As, p.Networks[sku].Hour)
-		unique(here, "n", p.Networks[sku].As)
-	}
+	checkRates(l, at+"/instances", p.Instances, func(h Hourly) (string, money.Decimal) { return h.As, h.Hour })
+	checkRates(l, at+"/volumes", p.Volumes, func(m Monthly) (string, money.Decimal) { return m.As, m.GiBMonth })
+	checkRates(l, at+"/networks", p.Networks, func(h Hourly) (string, money.Decimal) { return h.As, h.Hour })
 	if p.PublicIP != nil {
 		checkRate(l, at+"/publicIP", "ip", "", p.PublicIP.Hour)
 	}
@@ -213,6 +194,23 @@ func (p Prices) check(l *fault.List, at string) {
 		if p.Egress.FreeGiB < 0 || p.Egress.FreeGiB > maxGiB {
 			l.Add(at+"/egress/freeGiB", "must be 0 to %d", int64(maxGiB))
 		}
+	}
+}
+
+// checkRates checks all skus of a kind. A size, by whichever of its two names, is that of one alone.
+func checkRates[T any](l *fault.List, at string, skus map[string]T, of func(T) (as string, price money.Decimal)) {
+	sizes := map[string]string{}
+	for _, sku := range slices.Sorted(maps.Keys(skus)) {
+		as, price := of(skus[sku])
+		checkRate(l, at+"/"+sku, sku, as, price)
+		other, twice := sizes[as]
+		if _, named := skus[as]; named && as != sku {
+			other, twice = as, true
+		}
+		if twice && as != "" {
+			l.Add(at+"/"+sku+"/as", "must not be %s: %s is that, too, and a buyer of the common size could not tell which he gets", as, other)
+		}
+		sizes[as] = sku
 	}
 }
 
