@@ -41,6 +41,25 @@ func TestTokensOfEachAlgorithmAreTaken(t *testing.T) {
 	}
 }
 
+// TestAlgorithmsArePinned takes those that the config names and no other, though the key would be good for it.
+func TestAlgorithmsArePinned(t *testing.T) {
+	for _, pinned := range []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.PS256} {
+		s, f := newSet(t, func(c *Config) { c.Algorithms = []string{string(pinned)} })
+		for _, alg := range []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS512} {
+			_, err := prove(t, s, sign(t, alg, f.keys[0], "JWT", nil))
+			if alg == pinned && err != nil || alg != pinned && fault.KindOf(err) != fault.Unauthenticated {
+				t.Errorf("%s, where %s is taken: %v", alg, pinned, err)
+			}
+		}
+	}
+	// A key that says what it is for is for nothing else.
+	s, f := newSet(t, func(c *Config) { c.Algorithms = []string{"RS256", "RS512"} })
+	f.keys[0].Algorithm = "RS512"
+	if _, err := prove(t, s, sign(t, jose.RS256, jose.JSONWebKey{KeyID: f.keys[0].KeyID, Key: one()}, "JWT", nil)); fault.KindOf(err) != fault.Unauthenticated {
+		t.Errorf("a key for RS512 is taken for RS256: %v", err)
+	}
+}
+
 // attacks are tokens that are refused by an issuer with a good key, by name.
 func attacks(t testing.TB, f *fake) map[string]string {
 	key := f.keys[0]

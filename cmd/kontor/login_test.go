@@ -28,18 +28,14 @@ type giver struct {
 
 	mu      sync.Mutex
 	looks   int
-	refresh string // the one that is good; "" for none
+	says    []string // errors with which the next looks of a device are answered
+	refresh string   // the one that is good; "" for none
 	revoked int
 }
 
 func newGiver() (*giver, error) {
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	k := jose.JSONWebKey{Key: key, KeyID: "k", Algorithm: "EdDSA"}
-	g := &giver{client: "cli", groups: []string{"kontor-demo"}, keys: jose.JSONWebKeySet{Keys: []jose.JSONWebKey{k.Public()}}}
-	if g.signer, err = jose.NewSigner(jose.SigningKey{Algorithm: jose.EdDSA, Key: k}, (&jose.SignerOptions{}).WithType("at+jwt")); err != nil {
+	g := &giver{client: "cli", groups: []string{"kontor-demo"}}
+	if err := g.rotate(); err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
@@ -49,7 +45,11 @@ func newGiver() (*giver, error) {
 			"device_authorization_endpoint": g.URL + "/device", "revocation_endpoint": g.URL + "/revoke",
 		})
 	})
-	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, g.keys) })
+	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		answer(w, http.StatusOK, g.keys)
+	})
 	mux.HandleFunc("POST /device", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]any{
 			"device_code": "d", "user_code": "ABCD-\x1b[2JEFGH", "verification_uri": g.URL + "/page", "expires_in": 60, "interval": 1,
@@ -69,6 +69,29 @@ func newGiver() (*giver, error) {
 	return g, nil
 }
 
+// rotate signs by a new key from now on, and publishes that alone.
+func (g *giver) rotate() error {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	k := jose.JSONWebKey{Key: key, KeyID: rand.Text(), Algorithm: "EdDSA"}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.EdDSA, Key: k}, (&jose.SignerOptions{}).WithType("at+jwt"))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.signer, g.keys = signer, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{k.Public()}}
+	return err
+}
+
+// issue makes an access token for alice.
+func (g *giver) issue() (string, error) {
+	now := time.Now()
+	return jwt.Signed(g.signer).Claims(map[string]any{
+		"iss": g.URL, "sub": "alice", "aud": "kontor", "client_id": g.client, "jti": rand.Text(),
+		"iat": now.Unix(), "exp": now.Add(time.Minute).Unix(), "groups": g.groups,
+	}).Serialize()
+}
+
 func (g *giver) token(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -78,15 +101,14 @@ func (g *giver) token(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusUnauthorized, map[string]any{"error": "invalid_client"})
 	case r.FormValue("grant_type") == "refresh_token" && (g.refresh == "" || r.FormValue("refresh_token") != g.refresh):
 		answer(w, http.StatusBadRequest, map[string]any{"error": "invalid_grant"})
+	case len(g.says) > 0:
+		answer(w, http.StatusBadRequest, map[string]any{"error": g.says[0]})
+		g.says = g.says[1:]
 	case r.FormValue("grant_type") != "refresh_token" && g.looks == 1:
 		answer(w, http.StatusBadRequest, map[string]any{"error": "authorization_pending"})
 	default:
 		g.refresh = rand.Text()
-		now := time.Now()
-		raw, err := jwt.Signed(g.signer).Claims(map[string]any{
-			"iss": g.URL, "sub": "alice", "aud": "kontor", "client_id": g.client, "jti": rand.Text(),
-			"iat": now.Unix(), "exp": now.Add(time.Minute).Unix(), "groups": g.groups,
-		}).Serialize()
+		raw, err := g.issue()
 		if err != nil {
 			panic(err)
 		}
