@@ -181,7 +181,7 @@ func (r *stranger) run(i int, s step) {
 	file, end := fmt.Sprintf("%s/step-%d.sh", r.root, i), fmt.Sprintf("the end of step %d", i)
 	must(r.t, os.WriteFile(file, []byte(strings.NewReplacer(r.places...).Replace(s.script)), 0o600))
 	began := time.Now()
-	late := time.AfterFunc(time.Minute, func() { _ = r.bash.Process.Kill() })
+	late := time.AfterFunc(3*time.Minute, func() { _ = r.bash.Process.Kill() })
 	defer late.Stop()
 	if _, err := fmt.Fprintf(r.in, ". %s </dev/null; echo; echo %s\n", file, end); err != nil {
 		r.t.Fatal(err)
