@@ -36,12 +36,11 @@ func served(t *testing.T, x *exchange, address string) error {
 // TestSlowlorisIsAlone has somebody hold as many connections as he gets, and say little on each: others are
 // served, and so is he when he has let go.
 func TestSlowlorisIsAlone(t *testing.T) {
+	const most, tries = 20, 100
 	for name, says := range map[string]string{"http": "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ", "tls": "\x16\x03\x01"} {
 		t.Run(name, func(t *testing.T) {
-			const most, tries = 20, 100
 			c := defaultExchange()
-			c.Data, c.Agents, c.Limits.Connections = shortDir(t), "127.0.0.1:0", most
-			c.Listen[0].Address = "127.0.0.1:0"
+			c.Data, c.Agents, c.Limits.Connections, c.Listen[0].Address = shortDir(t), "127.0.0.1:0", most, "127.0.0.1:0"
 			if name == "tls" {
 				own, err := newTestAuthority()
 				must(t, err)
@@ -50,16 +49,7 @@ func TestSlowlorisIsAlone(t *testing.T) {
 				c.TLS = &tlsFiles{file + ".pem", file + ".key"}
 			}
 			x := serving(t, c)
-			var slow []net.Conn
-			for range tries {
-				conn, err := from("127.0.0.1").DialContext(t.Context(), "tcp", x.clients[0].Addr().String())
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer conn.Close()
-				_, _ = io.WriteString(conn, says) // many are closed already
-				slow = append(slow, conn)
-			}
+			slow := hold(t, x, "127.0.0.1", says, tries)
 			for range 100 { // the machine may be busy
 				if x.door.Refused() >= tries-most {
 					break
@@ -76,18 +66,8 @@ func TestSlowlorisIsAlone(t *testing.T) {
 			if err := served(t, x, "127.0.0.1"); err == nil {
 				t.Error("he gets one connection more")
 			}
-			_, text := shown(t, privateDefault(c.Data), "/metrics")
-			all, err := telemetry.ReadSamples(strings.NewReader(text))
-			must(t, err)
-			counts := map[string]float64{}
-			for _, s := range all {
-				counts[s.Name] += s.Value
-			}
-			if n := counts["kontor_connections_refused_total"]; n < tries-most {
-				t.Errorf("%g were refused", n)
-			}
-			if n := counts["kontor_connections"]; n < float64(held) || n > most+1 {
-				t.Errorf("%g are open", n)
+			if open, refused := connections(t, x); open < float64(held) || open > most+1 || refused < tries-most {
+				t.Errorf("the metrics have %g connections, and %g that were refused", open, refused)
 			}
 			for _, conn := range slow {
 				_ = conn.Close()
@@ -95,6 +75,36 @@ func TestSlowlorisIsAlone(t *testing.T) {
 			soonServed(t, x, "127.0.0.1")
 		})
 	}
+}
+
+// hold opens connections and begins to say something on each; many are closed at once.
+func hold(t *testing.T, x *exchange, address, says string, n int) (all []net.Conn) {
+	t.Helper()
+	for range n {
+		conn, err := from(address).DialContext(t.Context(), "tcp", x.clients[0].Addr().String())
+		must(t, err)
+		t.Cleanup(func() { conn.Close() })
+		_, _ = io.WriteString(conn, says)
+		all = append(all, conn)
+	}
+	return all
+}
+
+// connections are as the metrics have them.
+func connections(t *testing.T, x *exchange) (open, refused float64) {
+	t.Helper()
+	_, text := shown(t, privateDefault(x.config.Data), "/metrics")
+	all, err := telemetry.ReadSamples(strings.NewReader(text))
+	must(t, err)
+	for _, s := range all {
+		switch s.Name {
+		case "kontor_connections":
+			open = s.Value
+		case "kontor_connections_refused_total":
+			refused = s.Value
+		}
+	}
+	return open, refused
 }
 
 // stillOpen counts the connections that the other end has not closed.
