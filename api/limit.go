@@ -24,7 +24,8 @@ type Limits struct {
 	Nobody  Rate `json:"nobody"`  // of one address, what needs no token and changes something
 
 	// Connections is how many one address may have at a time: 0 means 1000, and as many as it likes for this
-	// machine itself, where a proxy may be; another number holds for all; below 0 there is no bound.
+	// machine itself, where a proxy may be; another number holds for all; below 0 there is no bound, as there
+	// is none without a number where a proxy ends TLS (plainHTTP).
 	Connections int `json:"connections"`
 }
 

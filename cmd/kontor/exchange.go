@@ -88,6 +88,14 @@ func defaultExchange() exchangeConfig {
 	}
 }
 
+// bounded has no bound on the connections of an address where each is a proxy's.
+func (c exchangeConfig) bounded() exchangeConfig {
+	if c.PlainHTTP && c.Limits.Connections == 0 {
+		c.Limits.Connections = -1
+	}
+	return c
+}
+
 // database names it, for package db.
 func (c exchangeConfig) database() string { return cmp.Or(c.DB, filepath.Join(c.Data, "kontor.db")) }
 
@@ -115,6 +123,7 @@ func (a *app) openExchange(ctx context.Context, c exchangeConfig, log *slog.Logg
 	if err := c.checkTLS(); err != nil {
 		return nil, err
 	}
+	c = c.bounded()
 	x := &exchange{config: c, log: log, opened: make(chan struct{}), door: api.NewDoor(c.Limits, log)}
 	defer func() {
 		if err != nil {

@@ -152,3 +152,17 @@ func serving(t *testing.T, c exchangeConfig) *exchange {
 	})
 	return x
 }
+
+// TestWhoIsBoundAtTheDoor says what the number of connections is where nobody says one.
+func TestWhoIsBoundAtTheDoor(t *testing.T) {
+	for _, c := range []struct {
+		plain      bool
+		says, want int
+	}{{false, 0, 0}, {true, 0, -1}, {true, 7, 7}, {false, 7, 7}, {false, -1, -1}} {
+		conf := defaultExchange()
+		conf.PlainHTTP, conf.Limits.Connections = c.plain, c.says
+		if got := conf.bounded().Limits.Connections; got != c.want {
+			t.Errorf("%+v: %d", c, got)
+		}
+	}
+}
