@@ -29,6 +29,12 @@ func TestWhoIsCountedAtTheDoor(t *testing.T) {
 			t.Errorf("%s is counted as %v", own, who)
 		}
 	}
+	if none := NewDoor(Limits{Connections: -1}, nil); none.who(&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}).IsValid() {
+		t.Error("an address is bounded where there is no bound")
+	}
+	if usual.all < 100 || usual.all >= files() {
+		t.Errorf("all together may have %d of %d files", usual.all, files())
+	}
 	if usual.max != defaultConnections || NewDoor(Limits{Connections: -1}, nil).max != 0 {
 		t.Error("the default is not the default")
 	}
@@ -73,5 +79,20 @@ func TestDoorGivesPlacesBack(t *testing.T) {
 	}
 	if d.Refused() != 0 {
 		t.Errorf("%d were refused", d.Refused())
+	}
+}
+
+func TestDoorLeavesFilesToTheDatabase(t *testing.T) {
+	d := NewDoor(Limits{Connections: -1}, slog.New(slog.DiscardHandler))
+	d.all = 3
+	who := d.who(&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)})
+	for i := range 5 {
+		if d.enter(who) != (i < 3) {
+			t.Errorf("%d: %d are open", i, d.Open())
+		}
+	}
+	d.leave(who)
+	if !d.enter(who) || d.enter(who) {
+		t.Error("one place is free after one has gone")
 	}
 }

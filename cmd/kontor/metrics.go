@@ -210,9 +210,9 @@ func (x *exchange) clientRows() []telemetry.Row {
 	return []telemetry.Row{
 		gauge("kontor_http_requests_waiting", "Requests of clients that wait for their turn.",
 			func() float64 { return float64(x.Waiting()) }),
-		gauge("kontor_connections", "Connections of clients and agents, of those that are counted for an address.",
+		gauge("kontor_connections", "Connections of clients and agents.",
 			func() float64 { return float64(x.door.Open()) }),
-		counter("kontor_connections_refused_total", "Connections that were closed as their address had all that it may have.",
+		counter("kontor_connections_refused_total", "Connections that were closed as their address, or all together, had as many as they may have.",
 			func() float64 { return float64(x.door.Refused()) }),
 		gauge("kontor_certificate_expiry_timestamp_seconds", "When the certificate that clients are shown ends; 0 without TLS.", func() float64 {
 			if x.shown == nil {

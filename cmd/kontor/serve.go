@@ -49,7 +49,7 @@ func (e *exchangeFlags) add(a *app, c *cobra.Command) {
 	f.StringVar(&e.recover, "recover", "", "write the lost rows of this exchange from what its agents hold; its ID is needed unless a backup of the keys was restored")
 	f.Lookup("recover").NoOptDefVal = ownID
 	f.DurationVar(&e.linger, "linger", 0, "serve on for so long when told to stop, and send clients elsewhere; with a balancer, longer than it needs to notice")
-	f.IntVar(&e.connections, "connections", 0, "how many connections one address may have at a time; -1 bounds nothing (default 1000, this machine's own not counted; with --plain-http -1)")
+	f.IntVar(&e.connections, "connections", 0, "how many connections one address may have at a time; -1 bounds nothing (default 1000, this machine's own not bounded; with --plain-http -1)")
 	f.StringVar(&e.private, "private", "", privateHelp)
 	f.StringVar(&e.tls.Certificate, "tls-cert", "", "file with the certificate for clients and those of its issuers (PEM), read anew when it changes")
 	f.StringVar(&e.tls.Key, "tls-key", "", "file with its key (PEM)")
