@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/kontor-cloud/kontor/market"
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/resource"
 	"github.com/kontor-cloud/kontor/seca"
@@ -19,6 +20,7 @@ type where struct {
 
 type seen struct {
 	Decision string          `json:"decision,omitempty"` // by which a workspace was placed
+	Drift    *market.Flag    `json:"drift,omitempty"`    // of a workspace: what is not any more as was decided
 	Presence string          `json:"presence,omitempty"` // present, absent, unknown: the agent's last look
 	Reason   string          `json:"reason,omitempty"`
 	Message  string          `json:"message,omitempty"`
@@ -97,10 +99,22 @@ func (c *call) view(r *resource.Resource) json.RawMessage {
 		Presence: string(r.Observed.Presence), Reason: r.Observed.Reason, Message: r.Observed.Message,
 		Native: r.Observed.Native, Forwards: r.Observed.Forwards,
 	}
+	if r.Decision != "" {
+		v.Drift = c.flag(r)
+	}
 	if c.silent && v.Presence != "" {
 		v.Presence, v.Reason, v.Message = "unknown", "AgentSilent", "the region's agent has not been heard of; what runs keeps running"
 	}
 	return joined(c.where, marshal(v))
+}
+
+// flag is of a workspace that was placed. A reply without it is better than none.
+func (c *call) flag(r *resource.Resource) *market.Flag {
+	f, err := c.server.Market.Flag(c.ctx, r.URN.Tenant, r.Region, r.URN.Name)
+	if err != nil {
+		c.server.log.WarnContext(c.ctx, "flags of drift not read", "error", err)
+	}
+	return f
 }
 
 // joined makes one object of the members of two; a has some.

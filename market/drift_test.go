@@ -217,9 +217,31 @@ func TestARegionThatIsGoneIsDrift(t *testing.T) {
 		if !strings.Contains(all[0].Plan.Problem, "nothing is for sale") {
 			t.Errorf("plan: %+v", all[0].Plan)
 		}
+		flag := func(tenant, region, workspace string) *Flag {
+			f, err := w.Flag(t.Context(), tenant, region, workspace)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return f
+		}
+		if f := flag("acme", "eu", "shop"); f == nil || f.Drift != "eu.shop" || f.Why != "offer" || f.Since.IsZero() {
+			t.Errorf("flagged as %+v", f)
+		}
+		before := d.Statements()
+		for _, none := range []*Flag{flag("acme", "eu", "older"), flag("other", "eu", "shop"), flag("acme", "a", "shop")} {
+			if none != nil {
+				t.Errorf("flagged, too: %+v", none)
+			}
+		}
+		if n := d.Statements() - before; n != 0 {
+			t.Errorf("%d statements to look at flags again", n)
+		}
 		w.Placed = nil // the workspace is deleted
 		if all := w.sweeps(t, time.Now()); len(all) != 0 {
 			t.Errorf("drifted: %+v", all[0])
+		}
+		if f := flag("acme", "eu", "shop"); f != nil {
+			t.Errorf("still flagged: %+v", f)
 		}
 	})
 }

@@ -45,6 +45,10 @@ type Store struct {
 
 	losing sync.Mutex // held while decisions are read for Losses
 
+	flagging sync.Mutex
+	flags    flags       // under flagging
+	reflag   atomic.Bool // they are not so any more
+
 	sweeping sync.Mutex
 	grounds  map[string]*ground // of decisions by which something ran at the last sweep; under sweeping
 }
@@ -58,7 +62,11 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, fmt.Errorf("open the key that signs decisions: %w", err)
 	}
 	s.open.Store(true)
-	s.DB.Bus().Listen(topic, db.Listener{Hear: func(context.Context, string) { s.shelf.spoil(); s.open.Store(true) }})
+	s.DB.Bus().Listen(topic, db.Listener{Hear: func(context.Context, string) {
+		s.shelf.spoil()
+		s.open.Store(true)
+		s.reflag.Store(true)
+	}})
 	return s, nil
 }
 

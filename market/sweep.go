@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/kontor-cloud/kontor/audit"
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/money"
 	"github.com/kontor-cloud/kontor/placement"
@@ -255,7 +257,9 @@ func (s *stock) dearer(r placement.Request, places []placement.Placement, now ti
 // note writes down what is new or differs, and removes what is well again.
 func (s *Store) note(ctx context.Context, noted []*Drift, found map[[2]string]*Drift, now time.Time) error {
 	var gone, fresh []*Drift
+	before := make(map[[2]string]*Drift, len(noted))
 	for _, old := range noted {
+		before[old.key()] = old
 		switch next := found[old.key()]; {
 		case next == nil:
 			gone = append(gone, old)
@@ -274,6 +278,7 @@ func (s *Store) note(ctx context.Context, noted []*Drift, found map[[2]string]*D
 			if _, err := db.Exec(ctx, tx, `DELETE FROM drift WHERE tenant = $1 AND subject = $2`, d.Tenant, d.Name); err != nil {
 				return err
 			}
+			d.tell(ctx, "drift-ended")
 		}
 		for _, d := range fresh {
 			if _, err := db.Exec(ctx, tx, `
@@ -282,13 +287,29 @@ func (s *Store) note(ctx context.Context, noted []*Drift, found map[[2]string]*D
 				d.Tenant, d.Name, db.Micros(now), db.JSON(d)); err != nil {
 				return err
 			}
+			if old := before[d.key()]; old == nil || !slices.Equal(old.Reasons, d.Reasons) {
+				d.tell(ctx, "drift")
+			}
 		}
 		return nil
 	})
 	if err == nil {
+		s.reflag.Store(true)
+		s.DB.Bus().Tell(topic, "")
 		s.Log.InfoContext(ctx, "drift noted", "drifted", len(fresh), "well_again", len(gone))
 	}
 	return err
+}
+
+// tell notes in the tenant's log what has happened to each workspace, or to the order if it has none.
+func (d *Drift) tell(ctx context.Context, action string) {
+	for _, w := range d.Workspaces {
+		region, name, _ := strings.Cut(w, "/")
+		audit.Note(ctx, audit.Change{Chain: d.Tenant, Resource: resourceName(d.Tenant, "drift", d.Name), Region: region, Workspace: name, Action: action, Detail: d.Summary()})
+	}
+	if len(d.Workspaces) == 0 {
+		audit.Note(ctx, audit.Change{Chain: d.Tenant, Resource: resourceName(d.Tenant, "drift", d.Name), Action: action, Detail: d.Summary()})
+	}
 }
 
 func (d *Drift) key() [2]string { return [2]string{d.Tenant, d.Name} }

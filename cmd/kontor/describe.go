@@ -66,6 +66,7 @@ func (a *app) describe(t target, i client.Item, now time.Time) error {
 		{"Agent:", agentText(doc)},
 		{"Presence:", strings.TrimSpace(plain(find(doc, "kontor.presence")) + " " + plain(find(doc, "kontor.native")))},
 		{"Notice:", strings.TrimSpace(plain(find(doc, "kontor.reason")) + " " + plain(find(doc, "kontor.message")))},
+		{"Drift:", strings.TrimSpace(plain(find(doc, "kontor.drift.why")) + " " + seeDrift(plain(find(doc, "kontor.drift.drift"))))},
 		{"Reached at:", forwards(doc)},
 	} {
 		if l.text != "" {
@@ -146,4 +147,12 @@ func (a *app) conditions(i client.Item, now time.Time) error {
 		t.row("  "+string(c.State), age(c.LastTransitionAt, now), c.Reason, c.Message)
 	}
 	return t.flush()
+}
+
+// seeDrift says where there is more about it.
+func seeDrift(name string) string {
+	if name == "" {
+		return ""
+	}
+	return "(kontor drift " + name + ")"
 }

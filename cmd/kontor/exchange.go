@@ -328,7 +328,9 @@ func (x *exchange) jobs() []job.Job {
 		{Name: "follow-orders", Every: 5 * time.Second, Wanted: x.Market.Ordered, Do: func(ctx context.Context, now time.Time) error {
 			return x.FollowOrders(bySystem(ctx, x.Audit, "take-back", "orders"), now)
 		}},
-		{Name: "drift", Every: time.Minute, Do: x.Market.Sweep},
+		{Name: "drift", Every: time.Minute, Do: func(ctx context.Context, now time.Time) error {
+			return x.Market.Sweep(bySystem(ctx, x.Audit, "drift", "drift"), now)
+		}},
 		{Name: "prune-applications", Every: time.Hour, Do: x.Participants.Prune},
 	}
 	if a, ok := x.shown.(acmeCertificate); ok {
