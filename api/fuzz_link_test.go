@@ -27,7 +27,6 @@ type link struct {
 	handler http.Handler
 	peer    *tls.ConnectionState
 	names   *strings.Replacer // of what messages speak of
-	theirs  string            // a volume of r2
 	before  string            // what a customer sees of it
 }
 

@@ -22,7 +22,6 @@ type refusals struct {
 	mu     sync.Mutex
 	by     map[refusal]*Entry
 	things map[[2]string]int
-	busy   chan struct{}
 }
 
 type refusal struct {
