@@ -228,6 +228,7 @@ func gapOf(m placement.Miss) (gap int64, in string) {
 		if err == nil && err2 == nil {
 			return int64(over.Sub(end).Hours() * unit), "h"
 		}
+	default: // yes or no
 	}
 	return 0, ""
 }

@@ -162,7 +162,7 @@ func (r alert) check(t *testing.T, has map[string]map[string]bool) {
 	spoken := map[string]bool{"job": true, "instance": true} // those of its result
 	if grouped := grouping.FindStringSubmatch(r.Expr); grouped != nil && strings.Contains(grouped[0], "by") {
 		spoken = map[string]bool{}
-		for _, l := range strings.Split(grouped[1], ", ") {
+		for l := range strings.SplitSeq(grouped[1], ", ") {
 			spoken[l] = true
 			for _, m := range found {
 				if !has[m[1]][l] {
