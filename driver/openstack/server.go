@@ -12,6 +12,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/volumes"
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/attachinterfaces"
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/volumeattach"
@@ -183,6 +184,21 @@ func (a *account) replugVolumes(ctx context.Context, s *servers.Server, have, wa
 			continue
 		}
 		return true, volumeattach.Create(ctx, a.compute, s.ID, volumeattach.CreateOpts{VolumeID: disks[id]}).Err
+	}
+	return a.plugging(ctx, s, want, disks)
+}
+
+// plugging reports whether a disk is still on its way into the machine: Nova names it as soon as
+// it is asked for, Cinder once it is there.
+func (a *account) plugging(ctx context.Context, s *servers.Server, want driver.Instance, disks map[string]string) (bool, error) {
+	for _, id := range want.DataVolumes {
+		v, err := volumes.Get(ctx, a.volume, disks[id]).Extract()
+		if err != nil {
+			return false, err
+		}
+		if !slices.ContainsFunc(v.Attachments, func(x volumes.Attachment) bool { return x.ServerID == s.ID }) {
+			return true, nil
+		}
 	}
 	return false, nil
 }
