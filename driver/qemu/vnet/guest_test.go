@@ -330,7 +330,7 @@ func (g *guest) dialUDP(to netip.AddrPort) net.Conn {
 		g.t.Fatal(err)
 	}
 	g.t.Cleanup(func() { c.Close() })
-	return c
+	return &datagrams{c}
 }
 
 // ping sends an echo request and reports whether it is answered.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -96,7 +97,7 @@ func (h *host) own(t *table) error {
 }
 
 // listenDNS opens both sockets of DNS at a gateway.
-func (h *host) listenDNS(gw netip.Addr) (*gonet.UDPConn, *gonet.TCPListener, error) {
+func (h *host) listenDNS(gw netip.Addr) (*datagrams, *gonet.TCPListener, error) {
 	at := full(netip.AddrPortFrom(gw, 53))
 	u, err := gonet.DialUDP(h.stack, &at, nil, ipv4.ProtocolNumber)
 	if err != nil {
@@ -106,7 +107,25 @@ func (h *host) listenDNS(gw netip.Addr) (*gonet.UDPConn, *gonet.TCPListener, err
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("listen for DNS at %s: %w", gw, err), u.Close())
 	}
-	return u, l, nil
+	return &datagrams{u}, l, nil
+}
+
+// datagrams is a socket that gives up one for which there is no room soon. The stack's own wait may
+// miss that there is room, as it begins to listen for that after it has looked, and then has no end.
+type datagrams struct{ *gonet.UDPConn }
+
+const roomWithin = 100 * time.Millisecond
+
+// Write sends b to the one that the socket is connected to.
+func (d *datagrams) Write(b []byte) (int, error) {
+	d.SetWriteDeadline(time.Now().Add(roomWithin))
+	return d.UDPConn.Write(b)
+}
+
+// WriteTo sends b to an address.
+func (d *datagrams) WriteTo(b []byte, to net.Addr) (int, error) {
+	d.SetWriteDeadline(time.Now().Add(roomWithin))
+	return d.UDPConn.WriteTo(b, to)
 }
 
 var errNotAllowed = errors.New("no security group allows it")
@@ -128,7 +147,8 @@ func (h *host) dialTCP(ctx context.Context, from netip.Addr, to netip.AddrPort, 
 }
 
 // dialUDP is dialTCP for datagrams.
-func (h *host) dialUDP(from netip.Addr, to netip.AddrPort, admit func(local netip.AddrPort) bool) (c *gonet.UDPConn, err error) {
+func (h *host) dialUDP(from netip.Addr, to netip.AddrPort, admit func(local netip.AddrPort) bool) (*datagrams, error) {
+	var err error
 	remote := full(to)
 	for range 8 {
 		local := netip.AddrPortFrom(from, h.nextPort())
@@ -136,8 +156,9 @@ func (h *host) dialUDP(from netip.Addr, to netip.AddrPort, admit func(local neti
 			return nil, errNotAllowed
 		}
 		at := full(local)
+		var c *gonet.UDPConn
 		if c, err = gonet.DialUDP(h.stack, &at, &remote, ipv4.ProtocolNumber); err == nil {
-			return c, nil
+			return &datagrams{c}, nil
 		}
 	}
 	return nil, err

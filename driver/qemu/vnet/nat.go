@@ -105,7 +105,7 @@ func (n *network) udpOut(r *udp.ForwarderRequest) {
 	if terr != nil {
 		return
 	}
-	in := gonet.NewUDPConn(&wq, ep)
+	in := &datagrams{gonet.NewUDPConn(&wq, ep)}
 	idle := idleUDP
 	if dst.Port() == 53 {
 		idle = idleLookup
