@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A queue has names of things looked at that need it. A name is with one
+// A queue has workers look at things that need it, by name. A name is with one
 // worker at a time; one that is added meanwhile comes again afterwards, once.
 // Workers are there while there is work: most agents idle most of the time.
 type queue struct {
@@ -29,7 +29,7 @@ type item struct {
 
 func newQueue() *queue { return &queue{items: map[string]*item{}} }
 
-// serve has names looked at by at most so many workers at once.
+// serve has at most so many workers look at once.
 func (q *queue) serve(most int, look func(name string)) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

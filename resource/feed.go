@@ -345,8 +345,8 @@ func (r *Resource) observedRow(was int64) (observedRow, error) {
 	return row, nil
 }
 
-// updateObserved writes rows in two statements, however many they are. Each must
-// still have the version that was read.
+// updateObserved writes rows in at most two statements, however many they are: those that move in
+// indexes apart, for the reason that update has. Each must still have the version that was read.
 func updateObserved(ctx context.Context, tx *db.Tx, rows []observedRow) error {
 	var moved, rest []observedRow
 	for _, row := range rows {

@@ -101,6 +101,7 @@ func TestWrongPlacesFail(t *testing.T) {
 		"    capacity vCPU: needed 2, had 1\n":            "    capacity vCPU: needed 2, had 1\n    health agent\n",
 		"maxPrice: 0.05 EUR":                              "maxPrice: 0.04 EUR",
 		"  nowhere\n  fr-lyon-rhone\n    capacity vCPU\n": "  nowhere\n  fr-lyon-rhone\n    chosen\n",
+
 		"order much\n  groups: [{name: web, needs: [{kind: instance, sku: seca.d2xs, count: 9}]}]": "order much\n  groups: [{name: web, needs: [{kind: instance, sku: seca.d2xs, count: 1}]}]",
 	} {
 		text := strings.Replace(string(b), old, spoilt, 1)
