@@ -303,12 +303,13 @@ func (s *Store) note(ctx context.Context, noted []*Drift, found map[[2]string]*D
 
 // tell notes in the tenant's log what has happened to each workspace, or to the order if it has none.
 func (d *Drift) tell(ctx context.Context, action string) {
-	for _, w := range d.Workspaces {
-		region, name, _ := strings.Cut(w, "/")
-		audit.Note(ctx, audit.Change{Chain: d.Tenant, Resource: resourceName(d.Tenant, "drift", d.Name), Region: region, Workspace: name, Action: action, Detail: d.Summary()})
-	}
+	c := audit.Change{Chain: d.Tenant, Resource: resourceName(d.Tenant, "drift", d.Name), Action: action, Detail: d.Summary()}
 	if len(d.Workspaces) == 0 {
-		audit.Note(ctx, audit.Change{Chain: d.Tenant, Resource: resourceName(d.Tenant, "drift", d.Name), Action: action, Detail: d.Summary()})
+		audit.Note(ctx, c)
+	}
+	for _, w := range d.Workspaces {
+		c.Region, c.Workspace, _ = strings.Cut(w, "/")
+		audit.Note(ctx, c)
 	}
 }
 
