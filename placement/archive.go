@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/policy"
@@ -38,7 +39,7 @@ func (e *Engine) Inputs(m *Market, request Request) ([]Input, error) {
 	for _, c := range m.all {
 		all = append(all, Input{"profile", c.digest, c.profile})
 	}
-	return append(all, Input{"market", m.Digest(), m.text}, Input{"request", o.digest, o.text}), nil
+	return append(all, Input{"market", m.Digest(), bytes.Join(slices.Collect(m.lines()), nil)}, Input{"request", o.digest, o.text}), nil
 }
 
 // An Archive is the inputs of decisions. It can be a table, a file or a map.

@@ -120,9 +120,9 @@ func (s *search) why() Miss {
 	least := s.restFrom[0]
 	switch {
 	case o.MaxPrice != nil && least.hourly > o.MaxPrice.Nano:
-		return Miss{NotTogether, "hour", atMost(o.MaxPrice.Nano, euro), atLeast(least.hourly, euro), over(o.MaxPrice.Nano, least.hourly)}
+		return miss(NotTogether, "hour", atMost(o.MaxPrice.Nano, euro), atLeast(least.hourly, euro), over(o.MaxPrice.Nano, least.hourly))
 	case o.Budget != nil && least.total > o.Budget.Nano:
-		return Miss{NotTogether, "term", atMost(o.Budget.Nano, euro), atLeast(least.total, euro), over(o.Budget.Nano, least.total)}
+		return miss(NotTogether, "term", atMost(o.Budget.Nano, euro), atLeast(least.total, euro), over(o.Budget.Nano, least.total))
 	}
 	for _, spread := range o.Spread {
 		values := map[string]bool{}
@@ -132,7 +132,7 @@ func (s *search) why() Miss {
 			}
 		}
 		if need := (len(s.units) + spread.Max - 1) / spread.Max; len(values) < need {
-			return Miss{NotApart, spread.Over, atLeast(int64(need), count), amount(int64(len(values)), count), 0}
+			return miss(NotApart, spread.Over, atLeast(int64(need), count), amount(int64(len(values)), count), 0)
 		}
 	}
 	for i := range o.Ties {
@@ -140,5 +140,5 @@ func (s *search) why() Miss {
 			return m
 		}
 	}
-	return Miss{NotApart, "copies", words("places for all within capacity, price and spread"), words("none found"), 0}
+	return miss(NotApart, "copies", words("places for all within capacity, price and spread"), words("none found"), 0)
 }

@@ -37,11 +37,34 @@ type run struct {
 	order  *order
 	misses []Miss  // all of them, one after the other
 	rates  []int32 // likewise
+
+	demands []*Demand // each of them once, in the order in which they were missed first
+	last    int       // the one that was missed last
 }
+
+// maxTries bounds the search for a demand, lest every region's be another.
+const maxTries = 64
 
 // add notes a miss.
 func (r *run) add(d Dimension, subject string, needed, had Quantity, over int64) {
-	r.misses = append(r.misses, Miss{d, subject, needed, had, over})
+	r.misses = append(r.misses, Miss{r.demand(d, subject, needed), had, over})
+}
+
+// demand finds what was demanded already. Every candidate is put the same questions one after the other, so it
+// is mostly soon after the last one.
+func (r *run) demand(dimension Dimension, subject string, needed Quantity) *Demand {
+	at := r.last
+	for range min(len(r.demands), maxTries) {
+		if at++; at >= len(r.demands) {
+			at = 0
+		}
+		if r.demands[at].is(dimension, subject, needed) {
+			r.last = at
+			return r.demands[at]
+		}
+	}
+	r.demands, r.last = append(r.demands, shared(dimension, subject, needed)), len(r.demands)
+	return r.demands[r.last]
 }
 
 // check puts every constraint to a candidate, whatever it fails before: who lost must
@@ -119,7 +142,7 @@ func (r *run) checkPolicies(c *candidate, g *Group) {
 				continue
 			}
 			for _, m := range column.judge(s, r.order.Now) {
-				if i == 0 || !slices.Contains(r.misses[start:], m) {
+				if i == 0 || !slices.ContainsFunc(r.misses[start:], func(n Miss) bool { return n.same(&m) }) {
 					r.misses = append(r.misses, m)
 				}
 			}
@@ -139,8 +162,10 @@ func (r *run) price(f *fit, g *Group) {
 				continue
 			}
 			h, err := o.Hourly(n)
-			t, err2 := o.Charge(n, time.Duration(r.order.Term))
-			if err == nil && err2 == nil && h.Nano < hourly {
+			if err != nil || h.Nano >= hourly {
+				continue
+			}
+			if t, err := o.Charge(n, time.Duration(r.order.Term)); err == nil {
 				best, hourly, total = int32(i), h.Nano, t.Nano
 			}
 		}

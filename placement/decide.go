@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"encoding/json"
 	"slices"
 
 	"github.com/kontor-cloud/kontor/money"
@@ -61,6 +62,24 @@ type Exclusion struct {
 	Misses   []Miss `json:"misses"`
 }
 
+// UnmarshalJSON reads an exclusion: all its misses at once, which is most of the reading of a record.
+func (x *Exclusion) UnmarshalJSON(b []byte) error {
+	var in struct {
+		Group, Region, Provider string
+		Misses                  []readMiss
+	}
+	if err := json.Unmarshal(b, &in); err != nil {
+		return err
+	}
+	*x = Exclusion{in.Group, in.Region, in.Provider, make([]Miss, len(in.Misses))}
+	for i := range in.Misses {
+		if err := x.Misses[i].take(in.Misses[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Decide chooses. Not to find a place is a decision, too: it has a Problem then. An
 // error is about a request that means nothing.
 func (e *Engine) Decide(m *Market, request Request) (*Decision, error) {
@@ -82,7 +101,7 @@ func (e *Engine) decide(m *Market, o *order) *Decision {
 	}
 	for _, g := range groups {
 		if len(g.fits) == 0 {
-			d.Problem = &Miss{NoCandidate, "group " + g.group.Name, atLeast(1, count), amount(0, count), 0}
+			d.Problem = new(miss(NoCandidate, "group "+g.group.Name, atLeast(1, count), amount(0, count), 0))
 			return d
 		}
 	}

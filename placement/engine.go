@@ -100,8 +100,37 @@ func (e *Engine) bind(d *policy.Data, u PolicyUse) (*column, error) {
 // A column has what was found out about each service, by its slot.
 type column struct {
 	bound *policy.Bound
-	mu    sync.Mutex
 	cells atomic.Pointer[[]atomic.Pointer[cell]]
+
+	mu      sync.Mutex
+	demands map[demanded]*Demand // of the policy
+}
+
+// demanded is what tells the demands of a policy apart.
+type demanded struct {
+	dimension       policy.Dimension
+	subject, needed string
+}
+
+// maxDemands bounds how many demands of a policy are shared.
+const maxDemands = 200
+
+// demand gives the one for a reason.
+func (c *column) demand(r policy.Reason) *Demand {
+	key := demanded{r.Dimension, r.Subject, r.Needed}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d, ok := c.demands[key]
+	if !ok {
+		d = shared(r.Dimension, ofPolicy(c.bound.Name(), r.Subject), words(r.Needed))
+		if c.demands == nil {
+			c.demands = map[demanded]*Demand{}
+		}
+		if len(c.demands) < maxDemands {
+			c.demands[key] = d
+		}
+	}
+	return d
 }
 
 // A cell is right for as long as the service has the same facts and the verdict holds.
@@ -147,7 +176,7 @@ func (c *column) judge(s *service, now time.Time) []Miss {
 	v := c.bound.Judge(s.facts.At(now))
 	fresh := &cell{of: s, verdict: v, misses: make([]Miss, len(v.Reasons))}
 	for i, r := range v.Reasons {
-		fresh.misses[i] = Miss{Dimension: r.Dimension, Subject: ofPolicy(c.bound.Name(), r.Subject), Needed: words(r.Needed), Had: words(r.Had)}
+		fresh.misses[i] = Miss{Demand: c.demand(r), Had: words(r.Had)}
 	}
 	at.Store(fresh)
 	return fresh.misses

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/json"
+	"iter"
 	"slices"
 	"strconv"
 	"sync"
@@ -86,7 +87,6 @@ type Market struct {
 
 	once   sync.Once
 	digest policy.Digest
-	text   []byte
 }
 
 // A candidate is one that was understood.
@@ -305,11 +305,25 @@ func (c *candidate) check(l *fault.List) {
 // policies are compiled with.
 func (m *Market) Digest() policy.Digest {
 	m.once.Do(func() {
-		m.text = append(m.text, `{"data":"`+m.data.Digest.String()+`"}`+"\n"...)
-		for _, c := range m.all {
-			m.text = append(m.text, c.line...)
+		h := sha256.New()
+		for line := range m.lines() {
+			h.Write(line)
 		}
-		m.digest = sha256.Sum256(m.text)
+		h.Sum(m.digest[:0])
 	})
 	return m.digest
+}
+
+// lines are the market's text: its data, then each candidate.
+func (m *Market) lines() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		if !yield([]byte(`{"data":"` + m.data.Digest.String() + `"}` + "\n")) {
+			return
+		}
+		for _, c := range m.all {
+			if !yield(c.line) {
+				return
+			}
+		}
+	}
 }

@@ -1,10 +1,12 @@
 package placement
 
 import (
+	"encoding/json"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/kontor-cloud/kontor/fault"
 	"github.com/kontor-cloud/kontor/money"
 	"github.com/kontor-cloud/kontor/policy"
 )
@@ -33,13 +35,61 @@ const (
 	NotTied     Dimension = "tie"         // groups cannot stand to each other as they must
 )
 
-// A Miss is one thing that a candidate lacks.
+// A Miss is one thing that a candidate lacks. It always has a Demand.
 type Miss struct {
+	*Demand
+	Had  Quantity `json:"had"`
+	Over int64    `json:"over,omitempty"` // by how many thousandths of what was needed it was missed
+}
+
+// A Demand is what a candidate is held to. Of thousands of misses few differ in it, so they share it
+// with the bytes that it takes in a record. It never changes.
+type Demand struct {
 	Dimension Dimension `json:"dimension"`
 	Subject   string    `json:"subject"`
 	Needed    Quantity  `json:"needed"`
-	Had       Quantity  `json:"had"`
-	Over      int64     `json:"over,omitempty"` // by how many thousandths of what was needed it was missed
+	record    []byte    // its members as a record has them, if it is shared
+}
+
+// shared makes a demand for many misses.
+func shared(d Dimension, subject string, needed Quantity) *Demand {
+	all := &Demand{Dimension: d, Subject: subject, Needed: needed}
+	all.record = all.append(make([]byte, 0, 128))
+	return all
+}
+
+func (d *Demand) is(dimension Dimension, subject string, needed Quantity) bool {
+	return d.Dimension == dimension && d.Subject == subject && d.Needed == needed
+}
+
+// miss makes one with a demand of its own.
+func miss(d Dimension, subject string, needed, had Quantity, over int64) Miss {
+	return Miss{&Demand{Dimension: d, Subject: subject, Needed: needed}, had, over}
+}
+
+// same reports whether two misses say the same.
+func (m *Miss) same(n *Miss) bool {
+	return m.Had == n.Had && m.Over == n.Over && (m.Demand == n.Demand || m.is(n.Dimension, n.Subject, n.Needed))
+}
+
+// readMiss is a miss as encoding/json reads it: without a demand if none is there.
+type readMiss Miss
+
+func (m *Miss) take(in readMiss) error {
+	if in.Demand == nil {
+		return fault.Malformed.Errorf("a miss without what was demanded")
+	}
+	*m = Miss(in)
+	return nil
+}
+
+// UnmarshalJSON reads a miss.
+func (m *Miss) UnmarshalJSON(b []byte) error {
+	var in readMiss
+	if err := json.Unmarshal(b, &in); err != nil {
+		return err
+	}
+	return m.take(in)
 }
 
 // String says it in a line.

@@ -81,13 +81,20 @@ func (x *Exclusion) append(b []byte) []byte {
 	b = append(b, `,"misses":[`...)
 	for i := range x.Misses {
 		m := &x.Misses[i]
-		b = appendText(append(separated(b, i), `{"dimension":`...), string(m.Dimension))
-		b = appendText(append(b, `,"subject":`...), m.Subject)
-		b = m.Needed.appendText(append(b, `,"needed":`...))
+		b = m.Demand.append(append(separated(b, i), '{'))
 		b = m.Had.appendText(append(b, `,"had":`...))
 		b = append(appendNumber(b, `,"over":`, m.Over), '}')
 	}
 	return append(b, `]}`...)
+}
+
+func (d *Demand) append(b []byte) []byte {
+	if d.record != nil {
+		return append(b, d.record...)
+	}
+	b = appendText(append(b, `"dimension":`...), string(d.Dimension))
+	b = appendText(append(b, `,"subject":`...), d.Subject)
+	return d.Needed.appendText(append(b, `,"needed":`...))
 }
 
 // appendNumber leaves zero out.

@@ -28,7 +28,7 @@ func (e *Engine) Review(m *Market, in Request, places []Placement) ([]Exclusion,
 		}
 		c, there := m.find(p.Region)
 		if !there {
-			all[i].Misses = []Miss{{NotOffered, "region", words("on sale"), words("not any more"), 0}}
+			all[i].Misses = []Miss{miss(NotOffered, "region", words("on sale"), words("not any more"), 0)}
 			continue
 		}
 		at[i] = c
@@ -49,7 +49,7 @@ func (o *order) beside(others []Placement, at []*candidate, group string, c *can
 			}
 		}
 		if same > int64(s.Max) {
-			misses = append(misses, Miss{NotApart, s.Over, atMost(int64(s.Max), count), amount(same, count), over(int64(s.Max), same)})
+			misses = append(misses, miss(NotApart, s.Over, atMost(int64(s.Max), count), amount(same, count), over(int64(s.Max), same)))
 		}
 	}
 	for k := range o.Ties {
@@ -59,7 +59,7 @@ func (o *order) beside(others []Placement, at []*candidate, group string, c *can
 			if other == nil || name == group || !slices.Contains(t.Groups, name) || !slices.Contains(t.Groups, group) || t.allows(other, c) {
 				continue
 			}
-			misses = append(misses, Miss{NotTied, name + " and " + group, words(t.String()), words("not so of " + other.Region + " and " + c.Region), 0})
+			misses = append(misses, miss(NotTied, name+" and "+group, words(t.String()), words("not so of "+other.Region+" and "+c.Region), 0))
 		}
 	}
 	return misses

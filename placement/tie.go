@@ -95,7 +95,7 @@ func (s *search) untied(t *Tie) (Miss, bool) {
 				continue
 			}
 			if !t.some(a.fits, b.fits) {
-				return Miss{NotTied, a.group.Name + " and " + b.group.Name, words(t.String()), words("no two regions that may"), 0}, true
+				return miss(NotTied, a.group.Name+" and "+b.group.Name, words(t.String()), words("no two regions that may"), 0), true
 			}
 		}
 	}
