@@ -16,7 +16,8 @@ import (
 // A Bus carries hints between the processes that share a PostgreSQL: what one
 // has written, the others may want to look at. A hint may be lost, come late or
 // come twice, so nothing correct may depend on one; every CatchUp at the latest,
-// whoever listens is told to look for himself. An SQLite file belongs to one
+// whoever listens is told to look for himself. While no other process is heard
+// of none is sent, and whoever meets one is told to look. An SQLite file belongs to one
 // process, which has nobody to talk to: there a bus does nothing.
 type Bus struct {
 	db     *DB
@@ -67,7 +68,9 @@ func (b *Bus) Listen(topic string, l Listener) {
 // Tell gives a hint to the other processes at once, without waiting for it. A
 // hint is text without line breaks.
 func (b *Bus) Tell(topic, hint string) {
-	b.Mention(topic, hint)
+	if !b.note(topic, hint) {
+		return
+	}
 	select {
 	case b.poked <- struct{}{}:
 	default:
@@ -75,15 +78,22 @@ func (b *Bus) Tell(topic, hint string) {
 }
 
 // Mention gives a hint that can wait for others, for about a second.
-func (b *Bus) Mention(topic, hint string) {
+func (b *Bus) Mention(topic, hint string) { b.note(topic, hint) }
+
+// note has a hint sent, and reports whether somebody may hear it.
+func (b *Bus) note(topic, hint string) bool {
 	if !b.db.postgres {
-		return
+		return false
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if len(b.peers) == 0 && topic != topicHere {
+		return false
+	}
 	if len(b.due) < maxDue {
 		b.due[topic+" "+hint] = true
 	}
+	return true
 }
 
 // Peers is how many other processes have been heard of lately.
@@ -139,7 +149,8 @@ func (b *Bus) take(ctx context.Context, n *pgconn.Notification) {
 	}
 }
 
-// meet notes that another process lives. A new one is greeted, so that both know.
+// meet notes that another process lives. A new one is greeted, so that both know and
+// send what they have from now on; what they had before, nobody was told.
 func (b *Bus) meet(ctx context.Context, origin string) {
 	b.mu.Lock()
 	_, known := b.peers[origin]
@@ -148,6 +159,7 @@ func (b *Bus) meet(ctx context.Context, origin string) {
 	if !known {
 		b.db.log.InfoContext(ctx, "another process serves this exchange", "process", origin)
 		b.Tell(topicHere, b.origin)
+		b.catchUp(ctx)
 	}
 }
 

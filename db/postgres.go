@@ -26,6 +26,10 @@ func openPostgres(ctx context.Context, url string, log *slog.Logger) (*DB, error
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "kontor"
 	}
+	if config.RuntimeParams["plan_cache_mode"] == "" {
+		// Statements are few and meant for one index each: to plan them at every call costs more than they do.
+		config.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+	}
 	pool := stdlib.OpenDB(*config)
 	pool.SetMaxOpenConns(maxConns)
 	pool.SetMaxIdleConns(maxConns)

@@ -62,15 +62,10 @@ func (s *Store) Since(ctx context.Context, region, tenant, workspace string, sin
 	if err != nil || head <= since {
 		return nil, since, false, err
 	}
-	from, to := prefix(workspaces.URN(tenant, "", "", ""))
-	// What is gone is found by the index of the feed, but for workspaces, of
-	// which agents do not hear, and for virtual regions, which have an index for this.
 	all, err = db.All(ctx, s.db, scan, `
 		SELECT `+columns+` FROM resource WHERE region = $1 AND tenant = $2 AND revision > $3 AND gone_at IS NULL
-		UNION ALL SELECT `+columns+` FROM resource WHERE $3 > 0 AND region = $1 AND tenant = $2 AND `+kept+` = $1 AND wanted_revision > $3 AND gone_at IS NOT NULL
-		UNION ALL SELECT `+columns+` FROM resource WHERE $3 > 0 AND region = $1 AND tenant = $2 AND host IS NOT NULL AND revision > $3 AND gone_at IS NOT NULL AND kind <> 'workspace'
-		UNION ALL SELECT `+columns+` FROM resource WHERE $3 > 0 AND region = $1 AND urn > $4 AND urn < $5 AND kind = 'workspace' AND revision > $3 AND gone_at IS NOT NULL`,
-		region, tenant, since, from, to)
+		UNION ALL SELECT `+columns+` FROM resource WHERE $3 > 0 AND region = $1 AND tenant = $2 AND gone_revision > $3`,
+		region, tenant, since)
 	if err != nil {
 		return nil, since, false, err
 	}

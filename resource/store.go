@@ -294,7 +294,7 @@ func load(ctx context.Context, q db.Querier, region string, names []string) (map
 
 // padded rounds up, so that few statements serve all lengths.
 func padded(n int) int {
-	p := 4
+	p := 1
 	for p < n {
 		p *= 2
 	}

@@ -342,15 +342,16 @@ resource.gpu bigint
 resource.storage_gb bigint
 resource.host text COLLATE C
 resource.decision text COLLATE C
+resource.gone_revision bigint
 resource resource_pkey PRIMARY KEY (id)
 CREATE INDEX resource_decision ON resource USING btree (decision) WHERE ((decision IS NOT NULL) AND (gone_at IS NULL))
 CREATE INDEX resource_feed ON resource USING btree (COALESCE(host, region), wanted_revision)
+CREATE INDEX resource_gone ON resource USING btree (region, tenant, gone_revision) WHERE (gone_revision IS NOT NULL)
 CREATE UNIQUE INDEX resource_host ON resource USING btree (COALESCE(host, region), urn) WHERE ((gone_at IS NULL) AND (workspace = ''::text))
 CREATE UNIQUE INDEX resource_live ON resource USING btree (region, urn) WHERE (gone_at IS NULL)
 CREATE INDEX resource_owner ON resource USING btree (tenant, kind, vcpu, ram_gib, gpu, storage_gb) WHERE (gone_at IS NULL)
 CREATE UNIQUE INDEX resource_pkey ON resource USING btree (id)
-CREATE INDEX resource_place ON resource USING btree (region, tenant, workspace, kind, urn) WHERE (gone_at IS NULL)
-CREATE INDEX resource_shown ON resource USING btree (region, tenant, revision) WHERE (host IS NOT NULL)
+CREATE INDEX resource_place ON resource USING btree (tenant, region, workspace, kind, urn) WHERE (gone_at IS NULL)
 CREATE INDEX resource_tombstone ON resource USING btree (region, urn, id) WHERE (gone_at IS NOT NULL)
 signing_key.id text COLLATE C NOT NULL
 signing_key.sealed bytea NOT NULL

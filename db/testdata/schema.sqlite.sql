@@ -307,14 +307,14 @@ CREATE TABLE resource (
     modified_at     BIGINT NOT NULL,
     deleted_at      BIGINT,                 -- when its deletion was accepted
     gone_at         BIGINT                  -- when it was seen to be gone; the row is a tombstone
-, vcpu BIGINT, ram_gib BIGINT, gpu BIGINT, storage_gb BIGINT, host TEXT, decision TEXT);
+, vcpu BIGINT, ram_gib BIGINT, gpu BIGINT, storage_gb BIGINT, host TEXT, decision TEXT, gone_revision BIGINT GENERATED ALWAYS AS (CASE WHEN gone_at IS NOT NULL THEN revision END) VIRTUAL);
 CREATE INDEX resource_decision ON resource (decision) WHERE decision IS NOT NULL AND gone_at IS NULL;
 CREATE INDEX resource_feed ON resource (COALESCE(host, region), wanted_revision);
+CREATE INDEX resource_gone ON resource (region, tenant, gone_revision) WHERE gone_revision IS NOT NULL;
 CREATE UNIQUE INDEX resource_host ON resource (COALESCE(host, region), urn) WHERE gone_at IS NULL AND workspace = '';
 CREATE UNIQUE INDEX resource_live ON resource (region, urn) WHERE gone_at IS NULL;
 CREATE INDEX resource_owner ON resource (tenant, kind, vcpu, ram_gib, gpu, storage_gb) WHERE gone_at IS NULL;
-CREATE INDEX resource_place ON resource (region, tenant, workspace, kind, urn) WHERE gone_at IS NULL;
-CREATE INDEX resource_shown ON resource (region, tenant, revision) WHERE host IS NOT NULL;
+CREATE INDEX resource_place ON resource (tenant, region, workspace, kind, urn) WHERE gone_at IS NULL;
 CREATE INDEX resource_tombstone ON resource (region, urn, id) WHERE gone_at IS NOT NULL;
 CREATE TABLE signing_key (
 	id         TEXT NOT NULL PRIMARY KEY,
