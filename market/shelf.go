@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/kontor-cloud/kontor/db"
@@ -41,20 +39,10 @@ type Sellers interface {
 // maxAge is how old the market in memory may be before it is looked after.
 const maxAge = time.Second
 
-// A shelf has the market as it was seen last.
-type shelf struct {
-	mu      sync.Mutex // held while it is looked after, so that many who wait share one look
-	now     *stock
-	spoiled atomic.Bool // look, whatever its age
-}
-
-func (s *shelf) spoil() { s.spoiled.Store(true) }
-
 // A stock is the market at one moment. It never changes.
 type stock struct {
 	market  *placement.Market
 	by      map[string]*item // by region
-	read    time.Time        // when reading it began
 	changes int64
 	sellers map[string]*Seller // by region
 
@@ -88,33 +76,26 @@ func (s *Store) Market(ctx context.Context) (*placement.Market, error) {
 
 // stock gives the market as it was read after a moment.
 func (s *Store) stock(ctx context.Context, since time.Time) (*stock, error) {
-	s.shelf.mu.Lock()
-	defer s.shelf.mu.Unlock()
-	old := s.shelf.now
-	if !s.shelf.spoiled.Swap(false) && old != nil && old.read.After(since) {
-		return old, nil
-	}
-	next, err := s.look(ctx, old)
+	now, err := s.shelf.recall(since, func(last *stock) (*stock, error) { return s.look(ctx, last) })
 	if err != nil {
 		return nil, fmt.Errorf("look at the market: %w", err)
 	}
-	s.shelf.now = next
-	return next, nil
+	return now, nil
 }
 
 // look reads what has changed since the last look.
 func (s *Store) look(ctx context.Context, old *stock) (*stock, error) {
-	next := &stock{read: time.Now(), by: map[string]*item{}}
+	next, now := &stock{by: map[string]*item{}}, time.Now()
 	if err := s.readSellers(ctx, old, next); err != nil {
 		return nil, err
 	}
-	held, err := s.held(ctx, next.read)
+	held, err := s.held(ctx, now)
 	if err != nil {
 		return nil, err
 	}
 	sheets := make(map[string]*offer.Sheet, len(next.sellers))
 	for _, seller := range next.sellers {
-		sheets[seller.Name] = offer.InForce(seller.Sheets, next.read)
+		sheets[seller.Name] = offer.InForce(seller.Sheets, now)
 	}
 	var fresh []*item
 	for _, r := range s.Providers.Snapshot().All() {

@@ -37,17 +37,14 @@ type Store struct {
 	Config
 	engine placement.Engine
 	signer *signer
-	shelf  shelf
+	shelf  memory[*stock] // the market
+	flags  memory[flags]
 	open   atomic.Bool // there may be orders to follow that OpenOrders has not given
 
 	keeping sync.Mutex
 	stored  map[policy.Digest]bool // inputs of decisions that the database has; under keeping
 
 	losing sync.Mutex // held while decisions are read for Losses
-
-	flagging sync.Mutex
-	flags    flags       // under flagging
-	reflag   atomic.Bool // they are not so any more
 
 	sweeping sync.Mutex
 	grounds  map[string]*ground // of decisions by which something ran at the last sweep; under sweeping
@@ -65,7 +62,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	s.DB.Bus().Listen(topic, db.Listener{Hear: func(context.Context, string) {
 		s.shelf.spoil()
 		s.open.Store(true)
-		s.reflag.Store(true)
+		s.flags.spoil()
 	}})
 	return s, nil
 }

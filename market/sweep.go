@@ -294,7 +294,7 @@ func (s *Store) note(ctx context.Context, noted []*Drift, found map[[2]string]*D
 		return nil
 	})
 	if err == nil {
-		s.reflag.Store(true)
+		s.flags.spoil()
 		s.DB.Bus().Tell(topic, "")
 		s.Log.InfoContext(ctx, "drift noted", "drifted", len(fresh), "well_again", len(gone))
 	}
