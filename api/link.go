@@ -120,23 +120,9 @@ func (s *server) changes(r *http.Request, region string) (any, error) {
 	if m.Since < 0 {
 		return nil, fault.Malformed.Errorf("since must not be negative")
 	}
-	head, _ := s.Resources.Changed(region)
-	reset := false
-	if head == 0 {
-		if head, err = s.Resources.Head(r.Context(), region); err != nil {
-			return nil, err
-		}
-	}
-	if m.Since > head { // another process has written, or our database is older than what the agent has seen
-		if head, err = s.Resources.Head(r.Context(), region); err != nil {
-			return nil, err
-		}
-		if m.Since > head {
-			m.Since, reset = 0, true
-		}
-	}
-	if s.Recover && m.Since > 0 || m.Epoch != "" && m.Epoch != s.Providers.Epoch { // the database is another: it was restored
-		m.Since, reset = 0, true
+	reset, err := s.rewind(r.Context(), region, &m)
+	if err != nil {
+		return nil, err
 	}
 	s.Resources.Followed(region, m.Since)
 	deadline := time.NewTimer(together(time.Now(), min(max(m.Wait, 0), maxWait)))
@@ -146,20 +132,8 @@ func (s *server) changes(r *http.Request, region string) (any, error) {
 		requests, arrived := s.desk.take(region)
 		out := wire.Changes{Exchange: s.Providers.Exchange, Epoch: s.Providers.Epoch, Revision: m.Since, Reset: reset, Requests: requests, Lenient: s.Lenient}
 		if !s.Recover && (head > m.Since || m.Since == 0 && first) {
-			if out.Resources, out.More, err = s.Resources.Follow(r.Context(), region, m.Since, wire.MaxChanges); err != nil {
+			if err := s.follow(r, region, head, &out); err != nil {
 				return nil, err
-			}
-			out.Revision = max(head, m.Since)
-			if n := len(out.Resources); n > 0 && (out.More || out.Resources[n-1].Revision > out.Revision) {
-				out.Revision = out.Resources[n-1].Revision // the database may be ahead of what was heard
-			}
-		}
-		if capability(r) < wire.Adopting { // it would make what is to be adopted
-			out.Resources = slices.DeleteFunc(out.Resources, func(w wire.Resource) bool { return w.Adopt != "" })
-		}
-		if capability(r) < wire.Tracing {
-			for i := range out.Resources {
-				out.Resources[i].Trace = ""
 			}
 		}
 		if len(out.Resources) > 0 || len(requests) > 0 || reset || out.Revision > m.Since && m.Since == 0 {
@@ -178,6 +152,41 @@ func (s *server) changes(r *http.Request, region string) (any, error) {
 			return nil, r.Context().Err()
 		}
 	}
+}
+
+// rewind has an agent begin anew that has seen more than there is, and reports whether it must.
+func (s *server) rewind(ctx context.Context, region string, m *wire.Follow) (reset bool, err error) {
+	head, _ := s.Resources.Changed(region)
+	if head == 0 || m.Since > head { // another process has written, or our database is older than what the agent has seen
+		if head, err = s.Resources.Head(ctx, region); err != nil {
+			return false, err
+		}
+	}
+	another := m.Epoch != "" && m.Epoch != s.Providers.Epoch // database: it was restored
+	if m.Since > head || s.Recover && m.Since > 0 || another {
+		m.Since, reset = 0, true
+	}
+	return reset, nil
+}
+
+// follow adds what comes after out.Revision, as far as the agent understands it.
+func (s *server) follow(r *http.Request, region string, head int64, out *wire.Changes) (err error) {
+	if out.Resources, out.More, err = s.Resources.Follow(r.Context(), region, out.Revision, wire.MaxChanges); err != nil {
+		return err
+	}
+	out.Revision = max(head, out.Revision)
+	if n := len(out.Resources); n > 0 && (out.More || out.Resources[n-1].Revision > out.Revision) {
+		out.Revision = out.Resources[n-1].Revision // the database may be ahead of what was heard
+	}
+	if capability(r) < wire.Adopting { // it would make what is to be adopted
+		out.Resources = slices.DeleteFunc(out.Resources, func(w wire.Resource) bool { return w.Adopt != "" })
+	}
+	if capability(r) < wire.Tracing {
+		for i := range out.Resources {
+			out.Resources[i].Trace = ""
+		}
+	}
+	return nil
 }
 
 // beat is what polls that find nothing end on. Those that end one by one each wake a processor

@@ -21,6 +21,7 @@ import (
 	"github.com/kontor-cloud/kontor/audit"
 	"github.com/kontor-cloud/kontor/certificate"
 	"github.com/kontor-cloud/kontor/db"
+	"github.com/kontor-cloud/kontor/envelope"
 	"github.com/kontor-cloud/kontor/failpoint"
 	"github.com/kontor-cloud/kontor/issuer"
 	"github.com/kontor-cloud/kontor/job"
@@ -156,50 +157,10 @@ func (a *app) openExchange(ctx context.Context, c exchangeConfig, log *slog.Logg
 			return nil, err
 		}
 	}
-	if c.Recover != "" && c.Recover != ownID {
-		if err := provider.Recover(ctx, x.db, c.Recover); err != nil {
-			return nil, fmt.Errorf("recover: %w", err)
-		}
+	if err := x.assemble(ctx, box); err != nil {
+		return nil, err
 	}
-	providers, err := provider.Open(ctx, x.db, box)
-	if err != nil {
-		return nil, fmt.Errorf("open the providers: %w", err)
-	}
-	tenants, err := tenant.Open(ctx, x.db, box, "kontor:"+providers.Exchange)
-	if err != nil {
-		return nil, fmt.Errorf("open the tenants: %w", err)
-	}
-	if tenants.Others, err = issuer.Open(c.OIDC); err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
-	}
-	data, err := policy.Builtin()
-	if err != nil {
-		return nil, fmt.Errorf("read the vocabulary: %w", err)
-	}
-	participants := &participant.Store{DB: x.db, Data: data, Owns: providers.Owns}
-	offers := &offer.Store{DB: x.db, Sellers: participants, Stock: api.Stock(providers), Log: log}
-	traded, err := market.Open(ctx, market.Config{
-		DB: x.db, Box: box, Providers: providers, Data: data, Log: log,
-		Sellers: market.Participants{Participants: participants, Offers: offers, Regions: providers},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open the market: %w", err)
-	}
-	participants.Changed = traded.Refresh
-	x.Exchange = api.New(api.Config{
-		Resources: resource.NewStore(x.db), Tenants: tenants, Providers: providers,
-		Participants: participants, Offers: offers, Market: traded,
-		URL: x.publicURL(), AgentURL: x.agentURL(), Lenient: c.Listen[0].Profile == api.Suite, Recover: c.Recover != "", Limits: c.Limits, Stop: ctx.Done(), Log: log,
-		Requests: telemetry.NewRequests(x.private.Metrics, x.private.tracer), Tracer: x.private.tracer, Ready: x.private.Health.Ready,
-	})
-	traded.Placed = x.Placed
-	if x.private.tracer != nil {
-		x.db.Traced(traceDatabase)
-		x.Resources.Trace = telemetry.ParentOf
-	}
-	x.survey = telemetry.NewSurvey(x.census, log)
-	x.private.Metrics.Add(nil, x.metrics())
-	x.private.Health.Check("database", x.db.Ping)
+	x.observe()
 	if a, ok := x.shown.(acmeCertificate); ok {
 		if err := a.first(ctx, x.clients[0]); err != nil {
 			return nil, err
@@ -210,6 +171,59 @@ func (a *app) openExchange(ctx context.Context, c exchangeConfig, log *slog.Logg
 	}
 	close(x.opened)
 	return x, nil
+}
+
+// assemble opens what the database holds and puts it behind the API.
+func (x *exchange) assemble(ctx context.Context, box *envelope.Box) error {
+	if x.config.Recover != "" && x.config.Recover != ownID {
+		if err := provider.Recover(ctx, x.db, x.config.Recover); err != nil {
+			return fmt.Errorf("recover: %w", err)
+		}
+	}
+	providers, err := provider.Open(ctx, x.db, box)
+	if err != nil {
+		return fmt.Errorf("open the providers: %w", err)
+	}
+	tenants, err := tenant.Open(ctx, x.db, box, "kontor:"+providers.Exchange)
+	if err != nil {
+		return fmt.Errorf("open the tenants: %w", err)
+	}
+	if tenants.Others, err = issuer.Open(x.config.OIDC); err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	data, err := policy.Builtin()
+	if err != nil {
+		return fmt.Errorf("read the vocabulary: %w", err)
+	}
+	participants := &participant.Store{DB: x.db, Data: data, Owns: providers.Owns}
+	offers := &offer.Store{DB: x.db, Sellers: participants, Stock: api.Stock(providers), Log: x.log}
+	traded, err := market.Open(ctx, market.Config{
+		DB: x.db, Box: box, Providers: providers, Data: data, Log: x.log,
+		Sellers: market.Participants{Participants: participants, Offers: offers, Regions: providers},
+	})
+	if err != nil {
+		return fmt.Errorf("open the market: %w", err)
+	}
+	participants.Changed = traded.Refresh
+	x.Exchange = api.New(api.Config{
+		Resources: resource.NewStore(x.db), Tenants: tenants, Providers: providers,
+		Participants: participants, Offers: offers, Market: traded,
+		URL: x.publicURL(), AgentURL: x.agentURL(), Lenient: x.config.Listen[0].Profile == api.Suite, Recover: x.config.Recover != "", Limits: x.config.Limits, Stop: ctx.Done(), Log: x.log,
+		Requests: telemetry.NewRequests(x.private.Metrics, x.private.tracer), Tracer: x.private.tracer, Ready: x.private.Health.Ready,
+	})
+	traded.Placed = x.Placed
+	return nil
+}
+
+// observe has it seen from outside what the exchange does.
+func (x *exchange) observe() {
+	if x.private.tracer != nil {
+		x.db.Traced(traceDatabase)
+		x.Resources.Trace = telemetry.ParentOf
+	}
+	x.survey = telemetry.NewSurvey(x.census, x.log)
+	x.private.Metrics.Add(nil, x.metrics())
+	x.private.Health.Check("database", x.db.Ping)
 }
 
 func (x *exchange) listen(ctx context.Context) error {
