@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -21,6 +22,17 @@ import (
 )
 
 // The budgets of whole processes.
+
+// buildKontor has processes be the program itself, and not this test, which is larger.
+func buildKontor(t *testing.T) {
+	bin := t.TempDir()
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-o", filepath.Join(bin, "kontor"), ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatal(err, string(out))
+	}
+	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+}
 
 // serve starts an exchange of its own on what is there.
 func (b *bench) serve(data string, args ...string) *process {
@@ -43,7 +55,7 @@ func (p *process) resident() float64 {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return kB / 1000
+	return kB * 1024 / 1e6
 }
 
 // used is the CPU time of the process so far.

@@ -33,6 +33,7 @@ func TestLabBudgets(t *testing.T) {
 	if os.Getenv("KONTOR_BUDGETS") == "" {
 		t.Skip("make budgets runs it")
 	}
+	buildKontor(t)
 	fmt.Printf(budgetRow, "operation", "database", "budget", "figure", "control", "ratio", "allocs", "met")
 	for _, database := range []string{"sqlite", "postgres"} {
 		t.Run(database, func(t *testing.T) {
