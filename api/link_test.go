@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/seca"
 	"github.com/kontor-cloud/kontor/wire"
@@ -251,6 +253,23 @@ func TestPartialRegion(t *testing.T) {
 		w.ok("acme-admin", "PUT", region+"seca.workspace"+shop, `{}`)
 		if status, b := w.do("acme-admin", "PUT", region+"seca.storage"+shop+"/block-storages/d", aVolume); status != 422 || !strings.Contains(b, "has no block-storages") {
 			t.Errorf("a volume in it: %d %s", status, b)
+		}
+	})
+}
+
+// TestPollsEndTogether has waits of any length that begin at any moment end on a beat, never later than
+// was asked and less than a beat earlier; those too short for that end as asked.
+func TestPollsEndTogether(t *testing.T) {
+	midnight := time.Date(2026, time.November, 1, 0, 0, 0, 0, time.UTC)
+	rapid.Check(t, func(t *rapid.T) {
+		now := midnight.Add(time.Duration(rapid.Int64Range(0, int64(time.Minute)).Draw(t, "now")))
+		asked := time.Duration(rapid.Int64Range(0, int64(maxWait)).Draw(t, "asked"))
+		got := together(now, asked)
+		switch end := now.Add(got); {
+		case asked < 2*beat && got != asked:
+			t.Fatalf("waits %s, not %s", got, asked)
+		case asked >= 2*beat && (got > asked || got <= asked-beat || !end.Equal(end.Truncate(beat))):
+			t.Fatalf("waits %s of %s, until %s", got, asked, end)
 		}
 	})
 }
