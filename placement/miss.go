@@ -54,7 +54,7 @@ type Demand struct {
 // shared makes a demand for many misses.
 func shared(d Dimension, subject string, needed Quantity) *Demand {
 	all := &Demand{Dimension: d, Subject: subject, Needed: needed}
-	all.record = all.append(make([]byte, 0, 128))
+	all.record = all.appendDemand(make([]byte, 0, 128))
 	return all
 }
 

@@ -81,14 +81,14 @@ func (x *Exclusion) append(b []byte) []byte {
 	b = append(b, `,"misses":[`...)
 	for i := range x.Misses {
 		m := &x.Misses[i]
-		b = m.Demand.append(append(separated(b, i), '{'))
+		b = m.appendDemand(append(separated(b, i), '{'))
 		b = m.Had.appendText(append(b, `,"had":`...))
 		b = append(appendNumber(b, `,"over":`, m.Over), '}')
 	}
 	return append(b, `]}`...)
 }
 
-func (d *Demand) append(b []byte) []byte {
+func (d *Demand) appendDemand(b []byte) []byte {
 	if d.record != nil {
 		return append(b, d.record...)
 	}
