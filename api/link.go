@@ -162,8 +162,8 @@ func (s *server) rewind(ctx context.Context, region string, m *wire.Follow) (res
 			return false, err
 		}
 	}
-	another := m.Epoch != "" && m.Epoch != s.Providers.Epoch // database: it was restored
-	if m.Since > head || s.Recover && m.Since > 0 || another {
+	restored := m.Epoch != "" && m.Epoch != s.Providers.Epoch // the database is another
+	if m.Since > head || s.Recover && m.Since > 0 || restored {
 		m.Since, reset = 0, true
 	}
 	return reset, nil
