@@ -169,6 +169,13 @@ func (a *access) of(c *call, name string) (*grants, error) {
 	return g, nil
 }
 
+// forget has the next request of a tenant read who may do what.
+func (a *access) forget(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.tenants, name)
+}
+
 // load reads the tenant's assignments, and the roles that they name.
 func load(c *call, name string) (*grants, error) {
 	k, _ := resource.KindNamed("role-assignment")

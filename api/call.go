@@ -33,6 +33,7 @@ type call struct {
 	at     urn.URN          // Tenant, Workspace, Network, Collection, Name, as far as the path has them
 
 	virtual *market.Virtual // if region is one
+	sent    []byte          // the body, once it was read
 
 	act      *audit.Act      // what the audit log will tell; nil if nothing
 	accepted int             // the status of success, for that
@@ -48,6 +49,10 @@ func (s *server) handle(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{server: s, req: r, ctx: r.Context(), kind: rt.kind, accepted: accepted}
 		rep, err := c.run(rt)
+		if err != nil && c.behind(err) {
+			c = &call{server: s, req: r, ctx: r.Context(), kind: rt.kind, accepted: accepted, sent: c.sent}
+			rep, err = c.run(rt)
+		}
 		if err != nil {
 			c.refused(rt, err)
 		}
@@ -100,6 +105,24 @@ func (c *call) run(rt route) (reply, error) {
 		err = c.act.Tell(c.ctx)
 	}
 	return rep, err
+}
+
+// behind reports whether a refusal may be due to what this process remembers and another
+// has changed: who was told of a region, or let in, by one must not be refused by the next.
+// What is doubtful is read again then.
+func (c *call) behind(refusal error) bool {
+	regions := c.server.Providers
+	switch {
+	case errors.Is(refusal, fault.Denied) && regions.DB.Postgres():
+		token, _ := strings.CutPrefix(c.req.Header.Get("Authorization"), "Bearer ")
+		c.server.Tenants.Doubt(token)
+		c.server.access.forget(c.at.Tenant)
+		return true
+	case c.kind != nil && (errors.Is(refusal, fault.Unsupported) || errors.Is(refusal, fault.Invalid)):
+		news, err := regions.Behind(c.ctx)
+		return news && err == nil
+	}
+	return false
 }
 
 // takeTurn waits until it is the turn of the tenant, or of the caller. What everybody
@@ -198,13 +221,9 @@ func (c *call) body(to any) error {
 	if t := c.req.Header.Get("Content-Type"); t != "" && !strings.Contains(t, "json") {
 		return fault.Malformed.Errorf("the body must be application/json, not %q", clip(t, 64))
 	}
-	raw, err := io.ReadAll(c.req.Body)
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return fault.TooLarge.Errorf("the body is larger than %d bytes", large.Limit)
-	case err != nil:
-		return fault.Malformed.Errorf("read body: %w", err)
+	raw, err := c.read()
+	if err != nil {
+		return err
 	}
 	if bytes.Equal(bytes.TrimSpace(raw), []byte("null")) {
 		return fault.Malformed.Errorf("the body is null; it must be a JSON object")
@@ -217,6 +236,23 @@ func (c *call) body(to any) error {
 		return fault.Malformed.Errorf("something follows the JSON object")
 	}
 	return nil
+}
+
+// read gives the body, also to who asks again.
+func (c *call) read() ([]byte, error) {
+	if c.sent != nil {
+		return c.sent, nil
+	}
+	raw, err := io.ReadAll(c.req.Body)
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, fault.TooLarge.Errorf("the body is larger than %d bytes", large.Limit)
+	case err != nil:
+		return nil, fault.Malformed.Errorf("read body: %w", err)
+	}
+	c.sent = raw
+	return raw, nil
 }
 
 func badJSON(err error) error {

@@ -5,12 +5,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/db/dbtest"
+	"github.com/kontor-cloud/kontor/driver"
 	"github.com/kontor-cloud/kontor/envelope/envelopetest"
 	"github.com/kontor-cloud/kontor/provider"
 	"github.com/kontor-cloud/kontor/resource"
@@ -160,6 +162,45 @@ func TestRightsFollowAtOtherReplicas(t *testing.T) {
 		status, _ := two.do("acme-admin", "GET", volumes, "")
 		return status == http.StatusForbidden
 	})
+}
+
+// TestRefusalsRestOnTheDatabase has two processes that never hear of one another. What
+// one of them was told, the other must not refuse.
+func TestRefusalsRestOnTheDatabase(t *testing.T) {
+	one, two := replicas(t)
+	volumes := region + "seca.storage" + shop + "/block-storages/"
+	one.ok("acme-admin", "PUT", region+"seca.workspace"+shop, `{"spec":{}}`)
+	two.ok("acme-admin", "PUT", volumes+"a", aVolume) // two remembers region and rights
+
+	told, err := two.Providers.Snapshot().Region("r1")
+	check(t, err)
+	more := wire.Inventory{Driver: told.Driver, Kinds: told.Kinds, Inventory: told.Inventory}
+	more.Inventory.StorageSKUs = append(slices.Clone(told.Inventory.StorageSKUs), driver.StorageSKU{SKU: driver.SKU{Name: "seca.rd500"}, IOPS: 500, MinGB: 1, Type: "remote-durable"})
+	_, err = one.Providers.SaveInventory(t.Context(), "r1", more)
+	check(t, err)
+	two.ok("acme-admin", "PUT", volumes+"b", strings.Replace(aVolume, "rd100", "rd500", 1))
+
+	none := more
+	none.Kinds = nil
+	_, err = one.Providers.SaveInventory(t.Context(), "r1", none)
+	check(t, err)
+	check(t, two.Providers.Reload(t.Context()))
+	if status, b := two.do("acme-admin", "PUT", volumes+"c", aVolume); status != http.StatusUnprocessableEntity {
+		t.Fatalf("a volume where there are none: %d %s", status, b)
+	}
+	_, err = one.Providers.SaveInventory(t.Context(), "r1", more)
+	check(t, err)
+	two.ok("acme-admin", "PUT", volumes+"c", aVolume)
+
+	if status, b := two.do("zeta-admin", "GET", volumes+"a", ""); status != http.StatusForbidden {
+		t.Fatalf("somebody else's volume: %d %s", status, b)
+	}
+	check(t, one.Tenants.AddMember(t.Context(), "acme", "zeta-admin"))
+	if status, b := two.do("zeta-admin", "GET", volumes+"a", ""); status != http.StatusForbidden || !strings.Contains(b, "may not get") {
+		t.Fatalf("as a member without a role: %d %s", status, b)
+	}
+	one.ok("acme-admin", "PUT", "/providers/seca.authorization"+acme+"/role-assignments/zeta", `{"spec":{"subs":["zeta-admin"],"scopes":[{"tenants":["acme"]}],"roles":["seca.admin"]}}`)
+	two.ok("zeta-admin", "GET", volumes+"a", "")
 }
 
 // TestReplicaBehindTheOthersResetsNobody has an agent that has seen more than

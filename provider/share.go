@@ -20,7 +20,7 @@ const (
 func (s *Store) share() {
 	s.DB.Bus().Listen(topicRegions, db.Listener{
 		Hear:    func(ctx context.Context, _ string) { s.catchUpOrLater(ctx) },
-		CatchUp: s.catchUp,
+		CatchUp: func(ctx context.Context) error { _, err := s.catchUp(ctx); return err },
 	})
 	s.DB.Bus().Listen(topicSeen, db.Listener{
 		Hear: func(_ context.Context, region string) { s.seen.note(region, time.Now()) },
@@ -46,32 +46,41 @@ func (s *Store) changes(ctx context.Context) (int64, error) {
 	return db.One(ctx, s.DB, db.Scan[int64], `SELECT changes FROM exchange`)
 }
 
-// catchUp reads everything again if something has changed since.
-func (s *Store) catchUp(ctx context.Context) error {
+// catchUp reads everything again if something has changed since, and reports whether it has.
+func (s *Store) catchUp(ctx context.Context) (news bool, err error) {
 	n, err := s.changes(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	s.mu.Lock()
 	known := s.known
 	s.mu.Unlock()
 	if n == known {
-		return nil
+		return false, nil
 	}
-	return s.Reload(ctx)
+	return true, s.Reload(ctx)
 }
 
 // catchUpOrLater leaves what fails to the next CatchUp of the bus.
-func (s *Store) catchUpOrLater(ctx context.Context) { _ = s.catchUp(ctx) }
+func (s *Store) catchUpOrLater(ctx context.Context) { _, _ = s.catchUp(ctx) }
+
+// Behind reports whether another process had changed something about regions that
+// was not known here. It is now. A file of SQLite belongs to one process: there it costs nothing.
+func (s *Store) Behind(ctx context.Context) (bool, error) {
+	if !s.DB.Postgres() {
+		return false, nil
+	}
+	return s.catchUp(ctx)
+}
 
 // Find returns a region, also one that another process has just made: what is
 // not in the snapshot is looked for in a shared database.
 func (s *Store) Find(ctx context.Context, name string) (*Region, error) {
 	r, err := s.Snapshot().Region(name)
-	if err == nil || s.DB.Bus().Peers() == 0 {
-		return r, err
+	if err == nil {
+		return r, nil
 	}
-	if err := s.catchUp(ctx); err != nil {
+	if _, err := s.Behind(ctx); err != nil {
 		return nil, err
 	}
 	return s.Snapshot().Region(name)

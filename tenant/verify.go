@@ -76,6 +76,9 @@ func (s *Store) Verify(ctx context.Context, raw string) (Principal, error) {
 	return p, nil
 }
 
+// Doubt has the next Verify of a token look again, however fresh what is known of it.
+func (s *Store) Doubt(raw string) { s.verified.forget(sha256.Sum256([]byte(raw))) }
+
 var (
 	errExpired  = fault.Unauthenticated.Errorf("the token has expired")
 	errDisabled = fault.Unauthenticated.Errorf("the account is disabled")
@@ -216,6 +219,12 @@ func (c *cache) put(hash [32]byte, epoch int, v verdict) {
 		delete(c.by, other)
 	}
 	c.by[hash] = v
+}
+
+func (c *cache) forget(hash [32]byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.by, hash)
 }
 
 func (c *cache) clear() {
