@@ -18,8 +18,8 @@ import (
 // A desk hands requests to agents, which ask for them, and their answers to
 // those who wait. Both live as long as their asker. An agent may come to
 // another process than the asker did: then the request goes there as a hint,
-// which is repeated until there is an answer, and the answer comes back
-// through the database.
+// which is repeated until there is an answer. It may answer at yet another, which
+// perhaps has not heard of the request: what nobody waits for there comes back through the database.
 type desk struct {
 	answers *provider.Store
 	bus     *db.Bus
@@ -90,19 +90,17 @@ func (d *desk) await(ctx context.Context, w waiter, r wire.Request) (wire.Answer
 	again := time.NewTicker(askAgain)
 	defer again.Stop()
 	for {
-		if d.bus.Peers() > 0 {
-			d.bus.Tell(topicAsk, w.region+" "+string(text))
-		}
+		d.bus.Tell(topicAsk, w.region+" "+string(text))
 		select {
 		case a := <-w.answer:
 			return a, nil
 		case <-w.fetch:
 		case <-again.C:
-			if d.bus.Peers() == 0 {
-				continue
-			}
 		case <-ctx.Done():
 			return wire.Answer{}, fault.Unavailable.Errorf("the agent of region %s did not answer", w.region)
+		}
+		if !d.answers.DB.Postgres() {
+			continue // nobody else could have it
 		}
 		if a, found, err := d.answers.TakeAnswer(ctx, w.region, r.ID); found || err != nil {
 			return a, err
@@ -194,9 +192,10 @@ func (d *desk) take(region string) ([]wire.Request, <-chan struct{}) {
 	return rs, d.arrived[region]
 }
 
-// answer passes an answer on; one that nobody waits for is dropped.
+// answer passes an answer on. One that nobody waits for here is kept for other processes for
+// a while, and dropped if there can be none.
 func (d *desk) answer(ctx context.Context, region string, a wire.Answer) error {
-	if !d.passed(region, a) {
+	if d.passed(region, a) || !d.answers.DB.Postgres() {
 		return nil
 	}
 	if err := d.answers.PutAnswer(ctx, region, a); err != nil {
@@ -206,17 +205,15 @@ func (d *desk) answer(ctx context.Context, region string, a wire.Answer) error {
 	return nil
 }
 
-// passed gives an answer to who waits here, and reports whether one elsewhere does.
-func (d *desk) passed(region string, a wire.Answer) (elsewhere bool) {
+// passed gives an answer to who waits here, and reports whether somebody does. One from
+// another region than was asked is nobody's.
+func (d *desk) passed(region string, a wire.Answer) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if w, ok := d.waiting[a.ID]; ok {
-		if w.region == region {
-			w.answer <- a
-			delete(d.waiting, a.ID)
-		}
-		return false
+	w, ok := d.waiting[a.ID]
+	if ok && w.region == region {
+		w.answer <- a
+		delete(d.waiting, a.ID)
 	}
-	_, elsewhere = d.foreign[a.ID]
-	return elsewhere
+	return ok
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -144,6 +145,42 @@ func TestRequestsReachAgentsOfOtherReplicas(t *testing.T) {
 	left, err := db.One(t.Context(), one.Providers.DB, db.Scan[int], `SELECT count(*) FROM answer`)
 	if err != nil || left != 0 {
 		t.Errorf("%d answers were left behind: %v", left, err)
+	}
+}
+
+// TestAnswersAtOtherReplicas has an agent fetch a request where it was made, and answer at a
+// process that has not heard of it.
+func TestAnswersAtOtherReplicas(t *testing.T) {
+	one, two := replicas(t)
+	one.fill()
+	agent := one.intruder(one.agents())
+	agent.join("r1")
+	check(t, two.Providers.Reload(t.Context()))
+	var c wire.Changes
+	agent.post(wire.PathChanges, wire.Follow{}, &c)
+	console := make(chan string, 1)
+	go func() {
+		_, b := one.do("acme-admin", "GET", region+"kontor.exchange"+shop+"/instances/vm/console", "")
+		console <- b
+	}()
+	for len(c.Requests) == 0 {
+		agent.post(wire.PathChanges, wire.Follow{Since: c.Revision, Wait: time.Second}, &c)
+	}
+	agent.url = two.agents()
+	for range 2 { // the agent may not know that the first arrived
+		if status := agent.post(wire.PathAnswers, wire.Answer{ID: c.Requests[0].ID, Body: []byte("login:")}, nil); status != 200 {
+			t.Fatal("answer: ", status)
+		}
+	}
+	if got := <-console; got != "login:" {
+		t.Errorf("the console is %q", got)
+	}
+
+	for i := range 300 { // an agent that answers what nobody asked
+		agent.post(wire.PathAnswers, wire.Answer{ID: fmt.Sprint("none", i), Body: []byte("x")}, nil)
+	}
+	if n, err := db.One(t.Context(), one.Providers.DB, db.Scan[int], `SELECT count(*) FROM answer`); err != nil || n > 128 {
+		t.Errorf("%d answers are kept: %v", n, err)
 	}
 }
 

@@ -95,8 +95,10 @@ func (s *Store) Seen(region string, now time.Time) {
 	}
 }
 
-// keepAnswers is after how long an answer that nobody fetched is dropped.
-const keepAnswers = 5 * time.Minute
+const (
+	keepAnswers = 5 * time.Minute // after so long an answer that nobody fetched is dropped
+	maxAnswers  = 128             // of a region; more are dropped
+)
 
 // PutAnswer keeps what an agent answered to a request that another process made.
 func (s *Store) PutAnswer(ctx context.Context, region string, a wire.Answer) error {
@@ -106,8 +108,8 @@ func (s *Store) PutAnswer(ctx context.Context, region string, a wire.Answer) err
 			return err
 		}
 		_, err := db.Exec(ctx, tx, `INSERT INTO answer (id, region, body, error, kind, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING`,
-			a.ID, region, a.Body, strings.ToValidUTF8(a.Error, "?"), a.Kind, db.Micros(now))
+			SELECT $1, $2, $3, $4, $5, $6 WHERE (SELECT count(*) FROM answer WHERE region = $2) < $7 ON CONFLICT (id) DO NOTHING`,
+			a.ID, region, a.Body, strings.ToValidUTF8(a.Error, "?"), a.Kind, db.Micros(now), maxAnswers)
 		return err
 	})
 }
