@@ -13,6 +13,8 @@ import (
 	"encoding/hex"
 	"strings"
 	"time"
+
+	"github.com/kontor-cloud/kontor/db"
 )
 
 // An Entry tells of one thing that happened. What a change was from and to is
@@ -84,7 +86,7 @@ func clip(s string, n int) string {
 	if len(s) > n {
 		s = s[:n]
 	}
-	return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "?"), "?")
+	return db.Legible(s)
 }
 
 func digestText(sum [32]byte) string { return hex.EncodeToString(sum[:]) }

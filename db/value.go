@@ -4,6 +4,7 @@ import (
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -21,6 +22,12 @@ func Time(micros int64) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMicro(micros).UTC()
+}
+
+// Legible is s as a column of text takes it: what is no text, or a zero, which PostgreSQL
+// refuses, becomes a question mark.
+func Legible(s string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "?"), "?")
 }
 
 // JSON makes v an argument for a JSON column, or, given a pointer, a

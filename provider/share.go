@@ -2,7 +2,6 @@ package provider
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/kontor-cloud/kontor/db"
@@ -109,7 +108,7 @@ func (s *Store) PutAnswer(ctx context.Context, region string, a wire.Answer) err
 		}
 		_, err := db.Exec(ctx, tx, `INSERT INTO answer (id, region, body, error, kind, created_at)
 			SELECT $1, $2, $3, $4, $5, $6 WHERE (SELECT count(*) FROM answer WHERE region = $2) < $7 ON CONFLICT (id) DO NOTHING`,
-			a.ID, region, a.Body, strings.ToValidUTF8(a.Error, "?"), a.Kind, db.Micros(now), maxAnswers)
+			db.Legible(a.ID), region, append([]byte{}, a.Body...), db.Legible(a.Error), db.Legible(a.Kind), db.Micros(now), maxAnswers)
 		return err
 	})
 }
