@@ -3,6 +3,8 @@ package resource
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/kontor-cloud/kontor/db"
@@ -101,6 +103,37 @@ func TestBrokenLogIsAnError(t *testing.T) {
 		}
 		if text := get(t, s, "instance", "i1").Log.JSON(); string(text) != `[{"state":` {
 			t.Errorf("its log is now %s", text)
+		}
+	})
+}
+
+// TestUpdatesLeaveIndexesAlone looks up which columns stand in indexes: none of them may be
+// named by the update that most changes are, or each costs a write to every such index.
+func TestUpdatesLeaveIndexesAlone(t *testing.T) {
+	look := map[bool]string{
+		true: `SELECT DISTINCT a.attname FROM pg_index i
+			JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
+				AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid AND d.refobjsubid > 0
+			JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = d.refobjsubid
+			WHERE i.indrelid = 'resource'::regclass ORDER BY 1`,
+		false: `SELECT DISTINCT c.name FROM pragma_index_list('resource') i, sqlite_schema s, pragma_table_info('resource') c
+			WHERE s.name = i.name AND ' ' || replace(replace(replace(s.sql, '(', ' '), ')', ' '), ',', ' ') || ' ' LIKE '% ' || c.name || ' %' ORDER BY 1`,
+	}
+	named, _, _ := strings.Cut(updates[0], " WHERE ")
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		indexed, err := db.All(t.Context(), d, db.Scan[string], look[d.Postgres()])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"urn", "gone_at", "wanted_revision"} { // the last of an index that is sorted by it, gone_at of a condition
+			if !slices.Contains(indexed, want) {
+				t.Errorf("the indexed columns are %q, without %s: the look is wrong", indexed, want)
+			}
+		}
+		for _, column := range indexed {
+			if strings.Contains(named, " "+column+" = $") {
+				t.Errorf("%s stands in an index, and every update names it", column)
+			}
 		}
 	})
 }
