@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -210,6 +211,28 @@ func TestDrain(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "private.sock")); err == nil {
 		t.Error("the socket stays")
 	}
+}
+
+// TestServeTellsSystemd listens where systemd would.
+func TestServeTellsSystemd(t *testing.T) {
+	dir := shortDir(t)
+	told, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify.sock"), Net: "unixgram"})
+	must(t, err)
+	defer told.Close()
+	hears := func(want string) {
+		t.Helper()
+		must(t, told.SetReadDeadline(time.Now().Add(20*time.Second)))
+		b := make([]byte, 100)
+		n, err := told.Read(b)
+		if got := string(b[:n]); err != nil || got != want {
+			t.Errorf("systemd is told %q, want %q: %v", got, want, err)
+		}
+	}
+	t.Setenv("NOTIFY_SOCKET", told.LocalAddr().String())
+	p := startProcess(t, "serve", "--data", dir, "--agents", "127.0.0.1:0", "--linger", "0s")
+	hears("READY=1")
+	p.stop()
+	hears("STOPPING=1")
 }
 
 func TestPasswordsAreHidden(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
@@ -157,7 +158,10 @@ func (a *app) serve(ctx context.Context, c exchangeConfig) error {
 		return err
 	}
 	defer x.close()
-	context.AfterFunc(told, x.private.Health.Draining)
+	context.AfterFunc(told, func() {
+		x.private.Health.Draining()
+		x.supervised(daemon.SdNotifyStopping)
+	})
 	file, err := x.firstToken(ctx)
 	if err != nil {
 		return fmt.Errorf("make the first operator: %w", err)
@@ -167,7 +171,15 @@ func (a *app) serve(ctx context.Context, c exchangeConfig) error {
 	}
 	fmt.Fprintln(a.stdout, "ready", x.publicURL())
 	x.Leaving = told.Done()
+	x.supervised(daemon.SdNotifyReady)
 	return x.run(ctx)
+}
+
+// supervised tells systemd, if that is who started this process, how far it is.
+func (x *exchange) supervised(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		x.log.Warn("systemd is not told", "state", state, "error", err)
+	}
 }
 
 // later gives a context that ends so long after ctx.
