@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -42,6 +43,20 @@ func TestSchemaIsTheGoldenOne(t *testing.T) {
 			t.Errorf("the schema has changed; if it should, run: go test ./db -update\n%s", diff)
 		}
 	})
+}
+
+// TestPartialIndexesCompareNoColumn holds what migration 30 is about.
+func TestPartialIndexesCompareNoColumn(t *testing.T) {
+	all, err := db.All(t.Context(), dbtest.SQLite(t), db.Scan[string], `SELECT sql FROM sqlite_schema WHERE type = 'index' AND sql LIKE '% WHERE %'`)
+	if err != nil || len(all) == 0 {
+		t.Fatal(all, err)
+	}
+	compares := regexp.MustCompile(`[a-z_]+ (=|<>|<|>|IN|LIKE) `)
+	for _, text := range all {
+		if _, condition, _ := strings.Cut(text, " WHERE "); compares.MatchString(condition) {
+			t.Errorf("statements that compare the same column with a parameter are prepared at each execution because of\n%s", text)
+		}
+	}
 }
 
 const sqliteSchema = `SELECT sql || ';' FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY tbl_name, type DESC, name`

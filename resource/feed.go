@@ -278,7 +278,7 @@ func shownIn(ctx context.Context, tx *db.Tx, host string, changed []*Resource, w
 // leave lets go of the workspaces at a host that are to be deleted and are empty now.
 func leave(ctx context.Context, tx *db.Tx, host string, shown map[string]int64, now time.Time) ([]string, error) {
 	empty, err := db.All(ctx, tx, scan, `SELECT `+columns+` FROM resource
-		WHERE `+kept+` = $1 AND gone_at IS NULL AND workspace = '' AND kind = 'workspace' AND deleted_at IS NOT NULL AND NOT EXISTS (
+		WHERE `+kept+` = $1 AND gone_at IS NULL AND length(workspace) = 0 AND kind = 'workspace' AND deleted_at IS NOT NULL AND NOT EXISTS (
 			SELECT 1 FROM resource c WHERE c.region = resource.region AND c.tenant = resource.tenant
 			AND resource.urn = 'seca.workspace/v1/tenants/' || c.tenant || '/workspaces/' || c.workspace AND c.gone_at IS NULL)`, host)
 	ids := make([]string, len(empty))

@@ -311,7 +311,7 @@ CREATE TABLE resource (
 CREATE INDEX resource_decision ON resource (decision) WHERE decision IS NOT NULL AND gone_at IS NULL;
 CREATE INDEX resource_feed ON resource (COALESCE(host, region), wanted_revision);
 CREATE INDEX resource_gone ON resource (region, tenant, gone_revision) WHERE gone_revision IS NOT NULL;
-CREATE UNIQUE INDEX resource_host ON resource (COALESCE(host, region), urn) WHERE gone_at IS NULL AND workspace = '';
+CREATE UNIQUE INDEX resource_host ON resource (COALESCE(host, region), urn) WHERE gone_at IS NULL AND length(workspace) = 0;
 CREATE UNIQUE INDEX resource_live ON resource (region, urn) WHERE gone_at IS NULL;
 CREATE INDEX resource_owner ON resource (tenant, kind, vcpu, ram_gib, gpu, storage_gb) WHERE gone_at IS NULL;
 CREATE INDEX resource_place ON resource (tenant, region, workspace, kind, urn) WHERE gone_at IS NULL;
