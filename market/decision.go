@@ -78,6 +78,10 @@ type making struct {
 func (s *Store) keepShared(ctx context.Context, inputs []placement.Input) error {
 	s.keeping.Lock()
 	defer s.keeping.Unlock()
+	if time.Since(s.storedSince) > storedFor {
+		clear(s.stored)
+		s.storedSince = time.Now()
+	}
 	fresh := slices.DeleteFunc(slices.Clone(inputs), func(in placement.Input) bool { return s.stored[in.Digest] })
 	if len(fresh) == 0 {
 		return nil
@@ -104,7 +108,8 @@ func (s *Store) keepShared(ctx context.Context, inputs []placement.Input) error 
 
 func keepInput(ctx context.Context, tx *db.Tx, in placement.Input) error {
 	_, err := db.Exec(ctx, tx, `
-		INSERT INTO decision_input (kind, digest, body) VALUES ($1, $2, $3) ON CONFLICT (kind, digest) DO NOTHING`,
+		INSERT INTO decision_input (kind, digest, body) VALUES ($1, $2, $3)
+		ON CONFLICT (kind, digest) DO UPDATE SET unused_at = NULL WHERE decision_input.unused_at IS NOT NULL`,
 		in.Kind, in.Digest.String(), pack(in.Body))
 	return err
 }
@@ -115,8 +120,8 @@ func (m *making) keep(ctx context.Context, tx *db.Tx) error {
 		return err
 	}
 	_, err := db.Exec(ctx, tx, `
-		INSERT INTO decision (id, tenant, record, key, signature, created_at, request, stands) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		m.ID, m.Tenant, pack(m.record), m.Key, m.Value, db.Micros(m.At), m.request.Digest.String(), db.JSON(m.stands))
+		INSERT INTO decision (id, tenant, record, key, signature, created_at, request, market, stands) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		m.ID, m.Tenant, pack(m.record), m.Key, m.Value, db.Micros(m.At), m.request.Digest.String(), m.Decision.Market.String(), db.JSON(m.stands))
 	return err
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/kontor-cloud/kontor/db"
 	"github.com/kontor-cloud/kontor/envelope"
@@ -41,8 +42,9 @@ type Store struct {
 	flags  memory[flags]
 	open   atomic.Bool // there may be orders to follow that OpenOrders has not given
 
-	keeping sync.Mutex
-	stored  map[policy.Digest]bool // inputs of decisions that the database has; under keeping
+	keeping     sync.Mutex
+	stored      map[policy.Digest]bool // inputs of decisions that the database has; under keeping
+	storedSince time.Time              // of which moment that is true
 
 	losing sync.Mutex // held while decisions are read for Losses
 

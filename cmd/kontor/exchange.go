@@ -57,8 +57,9 @@ type exchangeConfig struct {
 	Linger    duration            `json:"linger,omitempty"`    // how long to serve on when told to stop, for a balancer to notice
 	Private   string              `json:"private,omitempty"`   // where health, metrics and profiles are served; off, or empty for a socket in data
 
-	Limits         api.Limits `json:"limits"`         // on how often callers may ask
-	AuditRetention duration   `json:"auditRetention"` // how long entries of the audit log are kept; a year at least
+	Limits            api.Limits `json:"limits"`            // on how often callers may ask
+	AuditRetention    duration   `json:"auditRetention"`    // how long entries of the audit log are kept; a year at least
+	DecisionRetention duration   `json:"decisionRetention"` // how long decisions are kept by which nothing runs or was ordered; 90 days at least
 
 	Recover string `json:"-"` // id of the exchange that lost its database; ownID if that is in this one
 
@@ -84,8 +85,9 @@ func defaultExchange() exchangeConfig {
 		Listen: []listener{{Address: "127.0.0.1:8080", Profile: api.Strict}},
 		Agents: "127.0.0.1:8443",
 
-		Limits:         api.Limits{Account: api.Rate{PerSecond: 2000, Burst: 20_000}, Tenant: api.Rate{PerSecond: 5000, Burst: 50_000}, Nobody: api.Rate{PerSecond: 5, Burst: 50}},
-		AuditRetention: duration(400 * 24 * time.Hour),
+		Limits:            api.Limits{Account: api.Rate{PerSecond: 2000, Burst: 20_000}, Tenant: api.Rate{PerSecond: 5000, Burst: 50_000}, Nobody: api.Rate{PerSecond: 5, Burst: 50}},
+		AuditRetention:    duration(400 * 24 * time.Hour),
+		DecisionRetention: duration(400 * 24 * time.Hour),
 	}
 }
 
@@ -120,6 +122,9 @@ type exchange struct {
 func (a *app) openExchange(ctx context.Context, c exchangeConfig, log *slog.Logger) (_ *exchange, err error) {
 	if keep := time.Duration(c.AuditRetention); keep < audit.MinRetention {
 		return nil, usagef("auditRetention is %s; the law of many customers wants a year at least: %s", keep, audit.MinRetention)
+	}
+	if keep := time.Duration(c.DecisionRetention); keep < market.MinRetention {
+		return nil, usagef("decisionRetention is %s; providers want to know what they lost in a quarter of a year: %s at least", keep, market.MinRetention)
 	}
 	if err := c.checkTLS(); err != nil {
 		return nil, err
@@ -338,6 +343,9 @@ func (x *exchange) jobs() []job.Job {
 		}},
 		{Name: "prune-tokens", Every: time.Hour, Do: x.Tenants.Prune},
 		{Name: "prune-enrolments", Every: time.Hour, Do: x.Providers.Prune},
+		{Name: "prune-decisions", Every: 24 * time.Hour, Do: func(ctx context.Context, now time.Time) error {
+			return x.Market.Prune(ctx, now, now.Add(-time.Duration(x.config.DecisionRetention)))
+		}},
 		{Name: "prune-reservations", Every: time.Hour, Do: x.Market.Lapse},
 		{Name: "follow-orders", Every: 5 * time.Second, Wanted: x.Market.Ordered, Do: func(ctx context.Context, now time.Time) error {
 			return x.FollowOrders(bySystem(ctx, x.Audit, "take-back", "orders"), now)

@@ -89,16 +89,21 @@ decision.signature bytea NOT NULL
 decision.created_at bigint NOT NULL
 decision.request text COLLATE C
 decision.stands jsonb
+decision.market text COLLATE C
 decision decision_pkey PRIMARY KEY (id)
 decision decision_tenant_fkey FOREIGN KEY (tenant) REFERENCES tenant(name) ON DELETE CASCADE
+CREATE INDEX decision_market ON decision USING btree (market)
 CREATE INDEX decision_moment ON decision USING btree (created_at, id)
 CREATE UNIQUE INDEX decision_pkey ON decision USING btree (id)
+CREATE INDEX decision_request ON decision USING btree (request)
 CREATE INDEX decision_tenant ON decision USING btree (tenant, id)
 decision_input.kind text COLLATE C NOT NULL
 decision_input.digest text COLLATE C NOT NULL
 decision_input.body bytea NOT NULL
+decision_input.unused_at bigint
 decision_input decision_input_pkey PRIMARY KEY (kind, digest)
 CREATE UNIQUE INDEX decision_input_pkey ON decision_input USING btree (kind, digest)
+CREATE INDEX decision_input_unused ON decision_input USING btree (unused_at) WHERE (unused_at IS NOT NULL)
 decision_key.id text COLLATE C NOT NULL
 decision_key.sealed bytea NOT NULL
 decision_key.public bytea NOT NULL
@@ -279,6 +284,7 @@ quote.ordered text COLLATE C NOT NULL
 quote quote_decision_fkey FOREIGN KEY (decision) REFERENCES decision(id) ON DELETE CASCADE
 quote quote_pkey PRIMARY KEY (id)
 quote quote_tenant_fkey FOREIGN KEY (tenant) REFERENCES tenant(name) ON DELETE CASCADE
+CREATE INDEX quote_decision ON quote USING btree (decision)
 CREATE UNIQUE INDEX quote_pkey ON quote USING btree (id)
 CREATE INDEX quote_tenant ON quote USING btree (tenant, id)
 region.name text COLLATE C NOT NULL

@@ -85,15 +85,18 @@ CREATE TABLE decision (
 	key        TEXT NOT NULL,  -- by which it is signed
 	signature  BYTEA NOT NULL,
 	created_at BIGINT NOT NULL
-, request TEXT, stands JSONB);
+, request TEXT, stands JSONB, market TEXT);
+CREATE INDEX decision_market ON decision (market);
 CREATE INDEX decision_moment ON decision (created_at, id);
+CREATE INDEX decision_request ON decision (request);
 CREATE INDEX decision_tenant ON decision (tenant, id);
 CREATE TABLE decision_input (
 	kind   TEXT NOT NULL, -- data, profile, market or request
 	digest TEXT NOT NULL, -- SHA-256 in hexadecimal
-	body   BYTEA NOT NULL,
+	body   BYTEA NOT NULL, unused_at BIGINT,
 	PRIMARY KEY (kind, digest)
 );
+CREATE INDEX decision_input_unused ON decision_input (unused_at) WHERE unused_at IS NOT NULL;
 CREATE TABLE decision_key (
 	id         TEXT NOT NULL PRIMARY KEY,
 	sealed     BYTEA NOT NULL, -- the private half, see envelope
@@ -254,6 +257,7 @@ CREATE TABLE quote (
 	valid_until BIGINT NOT NULL,
 	ordered     TEXT NOT NULL   -- id of the order; empty if there is none
 );
+CREATE INDEX quote_decision ON quote (decision);
 CREATE INDEX quote_tenant ON quote (tenant, id);
 CREATE TABLE region (
 	name         TEXT NOT NULL PRIMARY KEY,
