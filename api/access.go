@@ -151,7 +151,7 @@ func (a *access) of(c *call, name string) (*grants, error) {
 	}
 	changed, g := a.changed, a.tenants[name]
 	a.mu.Unlock()
-	if g != nil {
+	if g != nil && !c.afresh {
 		return g, nil
 	}
 	g, err := load(c, name)
@@ -167,13 +167,6 @@ func (a *access) of(c *call, name string) (*grants, error) {
 		a.tenants[name] = g
 	}
 	return g, nil
-}
-
-// forget has the next request of a tenant read who may do what.
-func (a *access) forget(name string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.tenants, name)
 }
 
 // load reads the tenant's assignments, and the roles that they name.

@@ -34,6 +34,7 @@ type call struct {
 
 	virtual *market.Virtual // if region is one
 	sent    []byte          // the body, once it was read
+	afresh  bool            // who may do what is read again: it was refused by what is remembered
 
 	act      *audit.Act      // what the audit log will tell; nil if nothing
 	accepted int             // the status of success, for that
@@ -50,7 +51,7 @@ func (s *server) handle(rt route) http.Handler {
 		c := &call{server: s, req: r, ctx: r.Context(), kind: rt.kind, accepted: accepted}
 		rep, err := c.run(rt)
 		if err != nil && c.behind(err) {
-			c = &call{server: s, req: r, ctx: r.Context(), kind: rt.kind, accepted: accepted, sent: c.sent}
+			c = &call{server: s, req: r, ctx: r.Context(), kind: rt.kind, accepted: accepted, sent: c.sent, afresh: true}
 			rep, err = c.run(rt)
 		}
 		if err != nil {
@@ -116,7 +117,6 @@ func (c *call) behind(refusal error) bool {
 	case errors.Is(refusal, fault.Denied) && regions.DB.Postgres():
 		token, _ := strings.CutPrefix(c.req.Header.Get("Authorization"), "Bearer ")
 		c.server.Tenants.Doubt(token)
-		c.server.access.forget(c.at.Tenant)
 		return true
 	case c.kind != nil && (errors.Is(refusal, fault.Unsupported) || errors.Is(refusal, fault.Invalid)):
 		news, err := regions.Behind(c.ctx)
