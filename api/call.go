@@ -48,10 +48,12 @@ type call struct {
 func (s *server) handle(rt route) http.Handler {
 	accepted := accepted(rt)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &call{server: s, req: r, ctx: r.Context(), kind: rt.kind, accepted: accepted}
+		begun := call{server: s, req: r, ctx: r.Context(), kind: rt.kind, accepted: accepted}
+		c := begun
 		rep, err := c.run(rt)
 		if err != nil && c.behind(err) {
-			c = &call{server: s, req: r, ctx: r.Context(), kind: rt.kind, accepted: accepted, sent: c.sent, afresh: true}
+			begun.sent, begun.afresh = c.sent, true
+			c = begun
 			rep, err = c.run(rt)
 		}
 		if err != nil {

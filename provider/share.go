@@ -96,7 +96,10 @@ func (s *Store) Seen(region string, now time.Time) {
 
 const (
 	keepAnswers = 5 * time.Minute // after so long an answer that nobody fetched is dropped
-	maxAnswers  = 128             // of a region; more are dropped
+
+	// Of a region; more are dropped, as an agent can send what nobody asked for.
+	maxAnswers     = 128
+	maxAnswerBytes = 32 << 20 // that are there when one comes
 )
 
 // PutAnswer keeps what an agent answered to a request that another process made.
@@ -107,8 +110,8 @@ func (s *Store) PutAnswer(ctx context.Context, region string, a wire.Answer) err
 			return err
 		}
 		_, err := db.Exec(ctx, tx, `INSERT INTO answer (id, region, body, error, kind, created_at)
-			SELECT $1, $2, $3, $4, $5, $6 WHERE (SELECT count(*) FROM answer WHERE region = $2) < $7 ON CONFLICT (id) DO NOTHING`,
-			db.Legible(a.ID), region, append([]byte{}, a.Body...), db.Legible(a.Error), db.Legible(a.Kind), db.Micros(now), maxAnswers)
+			SELECT $1, $2, $3, $4, $5, $6 WHERE (SELECT count(*) < $7 AND COALESCE(sum(length(body)), 0) < $8 FROM answer WHERE region = $2) ON CONFLICT (id) DO NOTHING`,
+			db.Legible(a.ID), region, append([]byte{}, a.Body...), db.Legible(a.Error), db.Legible(a.Kind), db.Micros(now), maxAnswers, maxAnswerBytes)
 		return err
 	})
 }
